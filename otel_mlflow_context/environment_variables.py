@@ -1,0 +1,38 @@
+"""The names of all environment variables that this package reads, and what each is for.
+
+``opentelemetry-instrument`` makes a command-line flag of every name here that starts with
+``OTEL_`` (entry point group ``opentelemetry_environment_variables``), so a string here is the
+variable's name, and the comment above it is its documentation.
+"""
+
+# More resource attributes and baggage keys to carry into the trace metadata, under their own
+# names: comma-separated.
+OTEL_MLFLOW_CONTEXT_METADATA_KEYS = "OTEL_MLFLOW_CONTEXT_METADATA_KEYS"
+
+# Which span speaks for a trace: "root" (default), the span without a parent; or "service", the
+# entry span of this service, for services behind a front end whose spans never reach MLflow.
+OTEL_MLFLOW_CONTEXT_TRACE_BOUNDARY = "OTEL_MLFLOW_CONTEXT_TRACE_BOUNDARY"
+
+# What `mlflow.source.type` says: "environment" (default), the deployment environment where one
+# is known; or "kind", always LOCAL, NOTEBOOK or JOB.
+OTEL_MLFLOW_CONTEXT_SOURCE_TYPE = "OTEL_MLFLOW_CONTEXT_SOURCE_TYPE"
+
+# "true": write each fact as attribute `mlflow.traceTag.<key>` too, which MLflow's OTLP endpoint
+# (3.13 and later) turns into a tag of the trace. Default "false".
+OTEL_MLFLOW_CONTEXT_TAGS = "OTEL_MLFLOW_CONTEXT_TAGS"
+
+# "false": no check for uncommitted changes, which starts git. Default "true".
+OTEL_MLFLOW_CONTEXT_DIRTY = "OTEL_MLFLOW_CONTEXT_DIRTY"
+
+# OpenTelemetry's own: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
+OTEL_RESOURCE_ATTRIBUTES = "OTEL_RESOURCE_ATTRIBUTES"
+OTEL_SERVICE_NAME = "OTEL_SERVICE_NAME"
+
+# The deployment, in the names that MLflow's production tracing guide uses.
+APP_VERSION = "APP_VERSION"
+APP_ENVIRONMENT = "APP_ENVIRONMENT"
+DEPLOYMENT_ID = "DEPLOYMENT_ID"
+REGION = "REGION"
+
+# MLflow's own: the logged model that the process serves.
+MLFLOW_ACTIVE_MODEL_ID = "MLFLOW_ACTIVE_MODEL_ID"

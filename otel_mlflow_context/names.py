@@ -1,0 +1,110 @@
+"""Every name that crosses a boundary: OpenTelemetry's on one side, MLflow's on the other.
+
+The two tables say which resource attribute or baggage key becomes which trace metadata. Nothing
+else in the package knows both sides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+# --- OpenTelemetry: resource attributes ----------------------------------------------------
+# https://opentelemetry.io/docs/specs/semconv/registry/attributes/vcs/
+VCS_REF_HEAD_REVISION: Final = "vcs.ref.head.revision"
+VCS_REF_HEAD_NAME: Final = "vcs.ref.head.name"
+VCS_REF_HEAD_TYPE: Final = "vcs.ref.head.type"
+VCS_REPOSITORY_URL_FULL: Final = "vcs.repository.url.full"
+VCS_REPOSITORY_NAME: Final = "vcs.repository.name"
+VCS_OWNER_NAME: Final = "vcs.owner.name"
+VCS_PROVIDER_NAME: Final = "vcs.provider.name"
+VCS_CHANGE_ID: Final = "vcs.change.id"
+# Ours: the semantic conventions have no name for uncommitted changes.
+VCS_REF_HEAD_DIRTY: Final = "vcs.ref.head.dirty"
+# https://opentelemetry.io/docs/specs/semconv/resource/
+SERVICE_NAME: Final = "service.name"
+SERVICE_VERSION: Final = "service.version"
+DEPLOYMENT_ENVIRONMENT_NAME: Final = "deployment.environment.name"
+DEPLOYMENT_ENVIRONMENT: Final = "deployment.environment"  # its name before semconv 1.27
+DEPLOYMENT_ID: Final = "deployment.id"
+CLOUD_REGION: Final = "cloud.region"
+
+# --- OpenTelemetry: baggage keys, and attributes of the root span ----------------------------
+SESSION_ID: Final = "session.id"
+USER_ID: Final = "user.id"
+CLIENT_REQUEST_ID: Final = "mlflow.client_request_id"
+FEATURE_FLAG_PREFIX: Final = "feature_flag_"
+
+# --- MLflow: trace metadata (mlflow/utils/mlflow_tags.py, mlflow/tracing/constant.py) ----------
+MLFLOW_GIT_COMMIT: Final = "mlflow.source.git.commit"
+MLFLOW_GIT_BRANCH: Final = "mlflow.source.git.branch"
+MLFLOW_GIT_REPO_URL: Final = "mlflow.source.git.repoURL"
+MLFLOW_GIT_DIRTY: Final = "mlflow.source.git.dirty"
+MLFLOW_SOURCE_NAME: Final = "mlflow.source.name"
+MLFLOW_SOURCE_TYPE: Final = "mlflow.source.type"
+MLFLOW_MODEL_ID: Final = "mlflow.modelId"
+MLFLOW_TRACE_SESSION: Final = "mlflow.trace.session"
+MLFLOW_TRACE_USER: Final = "mlflow.trace.user"
+# Not metadata but a field of the trace's own.
+MLFLOW_CLIENT_REQUEST_ID: Final = "client_request_id"
+# A root span attribute of this prefix becomes a tag of the trace (MLflow 3.13 and later).
+MLFLOW_TRACE_TAG_PREFIX: Final = "mlflow.traceTag."
+
+# Values of `mlflow.source.type` (mlflow.entities.SourceType).
+SOURCE_TYPE_LOCAL: Final = "LOCAL"
+SOURCE_TYPE_NOTEBOOK: Final = "NOTEBOOK"
+SOURCE_TYPE_JOB: Final = "JOB"
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One row of the table: a fact, and its name on each side."""
+
+    name: str
+    """What people call it."""
+    source: str
+    """The resource attribute (process facts) or baggage key (request facts) that says it."""
+    metadata: str
+    """The trace metadata that it becomes."""
+    attribute: str
+    """The attribute of the root span that carries it."""
+    also: tuple[str, ...] = ()
+    """Older names of `source`, read when it is not there."""
+
+
+def _process(name: str, source: str, metadata: str, *also: str) -> Fact:
+    return Fact(name, source, metadata, attribute=metadata, also=also)
+
+
+def _request(name: str, source: str, metadata: str) -> Fact:
+    return Fact(name, source, metadata, attribute=source)
+
+
+PROCESS_FACTS: Final = (
+    _process("commit", VCS_REF_HEAD_REVISION, MLFLOW_GIT_COMMIT),
+    _process("branch", VCS_REF_HEAD_NAME, MLFLOW_GIT_BRANCH),
+    _process("repository", VCS_REPOSITORY_URL_FULL, MLFLOW_GIT_REPO_URL),
+    _process("uncommitted changes", VCS_REF_HEAD_DIRTY, MLFLOW_GIT_DIRTY),
+    _process("change", VCS_CHANGE_ID, "change_id"),
+    _process("entry point", MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_NAME),
+    _process("kind of run", MLFLOW_SOURCE_TYPE, MLFLOW_SOURCE_TYPE),
+    _process("version", SERVICE_VERSION, "app_version"),
+    _process("environment", DEPLOYMENT_ENVIRONMENT_NAME, "environment", DEPLOYMENT_ENVIRONMENT),
+    _process("deployment", DEPLOYMENT_ID, "deployment_id"),
+    _process("region", CLOUD_REGION, "region"),
+    _process("service", SERVICE_NAME, "service_name"),
+    _process("logged model", MLFLOW_MODEL_ID, MLFLOW_MODEL_ID),
+)
+"""Who made this process: known once, from a Resource."""
+
+REQUEST_FACTS: Final = (
+    _request("session", SESSION_ID, MLFLOW_TRACE_SESSION),
+    _request("user", USER_ID, MLFLOW_TRACE_USER),
+    _request("request", CLIENT_REQUEST_ID, MLFLOW_CLIENT_REQUEST_ID),
+)
+"""Who asked: known per request, from baggage. Baggage of the prefix `feature_flag_` is read too."""
+
+GIT_METADATA: Final = frozenset(
+    {MLFLOW_GIT_COMMIT, MLFLOW_GIT_BRANCH, MLFLOW_GIT_REPO_URL, MLFLOW_GIT_DIRTY}
+)
+"""Metadata that says one thing together: values of two repositories must never be mixed."""

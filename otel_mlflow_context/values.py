@@ -1,0 +1,58 @@
+"""What a value may be: the one function through which every value from outside passes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from typing import Final
+
+MAX_LENGTH: Final = 250
+"""Characters. MLflow 3.17 refuses a session over 250, and shows no more of any value."""
+MAX_REQUEST_ID_LENGTH: Final = 50
+"""Characters. MLflow's column of client request ids on PostgreSQL."""
+
+# Characters that break logs, headers, databases or terminals: C0, DEL, C1, and the two Unicode
+# line ends. They become a space, so that words on two lines stay two words.
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Lone surrogates cannot be encoded: protobuf and every database refuse them.
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_DIGEST_LENGTH: Final = 16
+
+
+def clean(value: object, max_length: int = MAX_LENGTH) -> str | None:
+    """`value` as text that MLflow and every log can take, or None where there is nothing to say.
+
+    Text without control characters and without space around it, of at most `max_length`
+    characters. Longer text is cut and ends with ``~`` and 16 hex digits of the SHA-256 of the
+    whole, so that two long ids stay two, and one long id is the same in every service.
+
+    Booleans are ``true`` or ``false``, numbers their decimal form, sequences JSON; everything
+    else, bytes included, is nothing.
+
+    >>> clean(" s-1\\n")
+    's-1'
+    >>> clean(True), clean(1.5), clean(("a", "b")), clean(b"x"), clean("")
+    ('true', '1.5', '["a", "b"]', None, None)
+    >>> len(clean("x" * 300))
+    250
+    """
+    text = value if isinstance(value, str) else _as_text(value)
+    if not text.isprintable():
+        text = _SURROGATE.sub("\ufffd", _CONTROL.sub(" ", text))
+    text = text.strip()
+    if len(text) > max_length:
+        digest = hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]
+        text = f"{text[: max_length - _DIGEST_LENGTH - 1]}~{digest}"
+    return text or None
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return str(value)
+    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray, memoryview)):
+        return json.dumps(list(value), ensure_ascii=False, default=str)
+    return ""
