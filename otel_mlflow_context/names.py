@@ -35,6 +35,9 @@ USER_ID: Final = "user.id"
 CLIENT_REQUEST_ID: Final = "mlflow.client_request_id"
 FEATURE_FLAG_PREFIX: Final = "feature_flag_"
 
+# Ours, on the root span: which other attributes are trace metadata too, comma-separated.
+METADATA_KEYS: Final = "otel_mlflow_context.metadata_keys"
+
 # --- MLflow: trace metadata (mlflow/utils/mlflow_tags.py, mlflow/tracing/constant.py) ----------
 MLFLOW_GIT_COMMIT: Final = "mlflow.source.git.commit"
 MLFLOW_GIT_BRANCH: Final = "mlflow.source.git.branch"
@@ -108,3 +111,15 @@ GIT_METADATA: Final = frozenset(
     {MLFLOW_GIT_COMMIT, MLFLOW_GIT_BRANCH, MLFLOW_GIT_REPO_URL, MLFLOW_GIT_DIRTY}
 )
 """Metadata that says one thing together: values of two repositories must never be mixed."""
+
+MLFLOW_METADATA: Final = frozenset(
+    fact.metadata
+    for fact in (*PROCESS_FACTS, *REQUEST_FACTS)
+    if fact.metadata.startswith("mlflow.")
+)
+"""The metadata of the tables that are MLflow's own names."""
+
+RESERVED: Final = frozenset(
+    name for fact in (*PROCESS_FACTS, *REQUEST_FACTS) for name in (fact.metadata, fact.attribute)
+) | {METADATA_KEYS}
+"""Names on the root span or in the metadata that the tables give a meaning."""

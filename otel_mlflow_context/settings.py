@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from otel_mlflow_context import environment_variables as env
+from otel_mlflow_context.names import RESERVED
 
 _logger = logging.getLogger(__name__)
 
@@ -94,7 +95,12 @@ def _keys(value: str | Iterable[str]) -> tuple[str, ...]:
     keys = value.split(",") if isinstance(value, str) else list(value)
     if not all(isinstance(key, str) for key in keys):
         raise ValueError(f"metadata_keys must be names (text), got {value!r}")
-    return tuple(dict.fromkeys(stripped for key in keys if (stripped := key.strip())))
+    keys = [stripped for key in keys if (stripped := key.strip())]
+    if taken := [key for key in keys if key in RESERVED or key.startswith("mlflow.")]:
+        raise ValueError(
+            f"metadata_keys must not be names that have a meaning already, got {_listed(taken)}"
+        )
+    return tuple(dict.fromkeys(keys))
 
 
 def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:

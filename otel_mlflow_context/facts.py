@@ -1,0 +1,197 @@
+"""Facts as they stand on a root span: made from a Resource and from baggage, read back as metadata.
+
+Between the two ends a fact is an attribute of the root span (`names.Fact.attribute`), which is how
+it crosses process boundaries and every exporter. Values are always `values.clean`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from opentelemetry import baggage
+from opentelemetry import context as context_api
+from opentelemetry.context import Context
+
+from otel_mlflow_context.names import (
+    CLIENT_REQUEST_ID,
+    DEPLOYMENT_ENVIRONMENT_NAME,
+    FEATURE_FLAG_PREFIX,
+    METADATA_KEYS,
+    MLFLOW_SOURCE_TYPE,
+    MLFLOW_TRACE_TAG_PREFIX,
+    PROCESS_FACTS,
+    REQUEST_FACTS,
+    SERVICE_NAME,
+)
+from otel_mlflow_context.settings import Settings
+from otel_mlflow_context.values import MAX_LENGTH, MAX_REQUEST_ID_LENGTH, clean
+
+# Where `trace_context(metadata=...)` keeps its entries: in the context but not in its baggage, so
+# that they never leave the process.
+METADATA_IN_CONTEXT: Final = context_api.create_key("otel-mlflow-context-metadata")
+
+# What the SDK puts where nobody named the service: a default is no fact.
+_UNKNOWN_SERVICE: Final = "unknown_service"
+# A span keeps 128 attributes and drops the oldest: baggage with more flags than this, made by
+# mistake or with intent, must not push out what is known of the process.
+_MAX_FEATURE_FLAGS: Final = 64
+
+_ENVIRONMENT: Final = next(
+    fact.attribute for fact in PROCESS_FACTS if fact.source == DEPLOYMENT_ENVIRONMENT_NAME
+)
+_ATTRIBUTE_TO_METADATA: Final = {
+    fact.attribute: fact.metadata for fact in (*PROCESS_FACTS, *REQUEST_FACTS)
+}
+_METADATA_TO_ATTRIBUTE: Final = {
+    metadata: attribute for attribute, metadata in _ATTRIBUTE_TO_METADATA.items()
+}
+
+
+def process_facts(layers: Iterable[Mapping[str, object]], settings: Settings) -> dict[str, str]:
+    """What resource attributes say of the process, as attributes of a root span.
+
+    Args:
+        layers: attributes of resources, the one that wins first. A layer that has a blank value,
+            or the SDK's default service name, has nothing to say.
+        settings: `metadata_keys` and `source_type` are used.
+    """
+    layers = [_without_defaults(layer) for layer in layers]
+    facts = {
+        fact.attribute: value
+        for fact in PROCESS_FACTS
+        if (value := _first(layers, (fact.source, *fact.also))) is not None
+    }
+    environment = facts.get(_ENVIRONMENT)
+    if settings.source_type == "environment" and environment is not None:
+        facts[MLFLOW_SOURCE_TYPE] = environment
+    declared = {
+        key: value
+        for key in settings.metadata_keys
+        if (value := _first(layers, (key,))) is not None
+    }
+    return combined(facts, attributes_of(declared))
+
+
+def _without_defaults(attributes: Mapping[str, object]) -> Mapping[str, object]:
+    if str(attributes.get(SERVICE_NAME, "")).startswith(_UNKNOWN_SERVICE):
+        return {key: value for key, value in attributes.items() if key != SERVICE_NAME}
+    return attributes
+
+
+def _first(layers: Iterable[Mapping[str, object]], names: Iterable[str]) -> str | None:
+    names = tuple(names)
+    values = (clean(layer[name]) for layer in layers for name in names if name in layer)
+    return next((value for value in values if value is not None), None)
+
+
+class RequestFacts:
+    """Reads what the context says of the request, as attributes of a root span.
+
+    Only the keys of the table, declared ones and feature flags are ever read from baggage,
+    so that no header can change what is known of the process.
+    """
+
+    def __init__(self, metadata_keys: Iterable[str] = ()) -> None:
+        self._declared = frozenset(metadata_keys)
+        self._max_lengths = dict.fromkeys(self._declared, MAX_LENGTH) | {
+            fact.source: max_length(fact.source) for fact in REQUEST_FACTS
+        }
+
+    def __call__(self, context: Context | None) -> dict[str, str]:
+        """The facts of the given context and, below it, of the ambient one.
+
+        Both are read because MLflow hands its own context, or none, to a span that it starts,
+        and OpenTelemetry's baggage is then in the ambient one only.
+        """
+        ambient = context_api.get_current()
+        entries = baggage.get_all(ambient)
+        metadata = context_api.get_value(METADATA_IN_CONTEXT, ambient)
+        if context is not None and context is not ambient:
+            entries = {**entries, **baggage.get_all(context)}
+            metadata = context_api.get_value(METADATA_IN_CONTEXT, context) or metadata
+        facts = self._from_baggage(entries) if entries else {}
+        if isinstance(metadata, Mapping):
+            facts = combined(facts, attributes_of(metadata))
+        return facts
+
+    def _from_baggage(self, entries: Mapping[str, object]) -> dict[str, str]:
+        facts: dict[str, str] = {}
+        declared: dict[str, str] = {}
+        flags = 0
+        for key, raw in entries.items():
+            if key in self._max_lengths:
+                value = clean(raw, self._max_lengths[key])
+                if value is not None:
+                    (declared if key in self._declared else facts)[key] = value
+            elif key.startswith(FEATURE_FLAG_PREFIX) and flags < _MAX_FEATURE_FLAGS:
+                value = clean(raw)
+                if value is not None and clean(key) == key:
+                    facts[key] = value
+                    flags += 1
+        return combined(facts, attributes_of(declared))
+
+
+def max_length(key: str) -> int:
+    """How many characters the value of an attribute or baggage key may have."""
+    return MAX_REQUEST_ID_LENGTH if key == CLIENT_REQUEST_ID else MAX_LENGTH
+
+
+def combined(facts: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
+    """Both, where `more` wins, and with the keys that either declares."""
+    result = {**facts, **more}
+    if METADATA_KEYS in facts and METADATA_KEYS in more:
+        keys = (*facts[METADATA_KEYS].split(","), *more[METADATA_KEYS].split(","))
+        result[METADATA_KEYS] = ",".join(dict.fromkeys(keys))
+    return result
+
+
+def attributes_of(metadata: Mapping[str, str]) -> dict[str, str]:
+    """The attributes of a root span that carry trace metadata (and the client request id).
+
+    For keys that are not in the table one attribute more says which they are, so that who reads
+    the span elsewhere, without our settings, can take them for metadata.
+
+    >>> attributes_of({"mlflow.trace.session": "s-1", "tenant": "acme"})
+    {'session.id': 's-1', 'tenant': 'acme', 'otel_mlflow_context.metadata_keys': 'tenant'}
+    """
+    attributes = {_METADATA_TO_ATTRIBUTE.get(key, key): value for key, value in metadata.items()}
+    declared = [
+        key
+        for key in metadata
+        if key not in _METADATA_TO_ATTRIBUTE and not key.startswith(FEATURE_FLAG_PREFIX)
+    ]
+    if declared:
+        attributes[METADATA_KEYS] = ",".join(declared)
+    return attributes
+
+
+def metadata_of(attributes: Mapping[str, object]) -> dict[str, str]:
+    """The trace metadata (and client request id) that the attributes of a root span carry.
+
+    >>> metadata_of({"session.id": "s-1", "http.route": "/ask", "feature_flag_prompt": "b"})
+    {'mlflow.trace.session': 's-1', 'feature_flag_prompt': 'b'}
+    """
+    return {
+        _ATTRIBUTE_TO_METADATA.get(key, key): value
+        for key in fact_attributes(attributes)
+        if (value := clean(attributes.get(key), max_length(key))) is not None
+    }
+
+
+def fact_attributes(attributes: Mapping[str, object]) -> list[str]:
+    """Which of a root span's attributes are facts."""
+    declared = attributes.get(METADATA_KEYS)
+    declared_keys = declared.split(",") if isinstance(declared, str) else ()
+    return [
+        key
+        for key in attributes
+        if key in _ATTRIBUTE_TO_METADATA
+        or key.startswith(FEATURE_FLAG_PREFIX)
+        or key in declared_keys
+    ]
+
+
+def tags_of(facts: Mapping[str, str]) -> dict[str, str]:
+    """The same facts as attributes that MLflow's OTLP endpoint turns into tags of the trace."""
+    return {MLFLOW_TRACE_TAG_PREFIX + key: value for key, value in metadata_of(facts).items()}

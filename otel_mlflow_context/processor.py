@@ -1,0 +1,163 @@
+"""The span processor: facts of the process and of the request, onto root spans."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+
+from otel_mlflow_context import mlflow_sdk
+from otel_mlflow_context.detectors import detect_resource
+from otel_mlflow_context.facts import (
+    RequestFacts,
+    attributes_of,
+    combined,
+    metadata_of,
+    process_facts,
+    tags_of,
+)
+from otel_mlflow_context.settings import current_settings
+
+_logger = logging.getLogger(__name__)
+
+# Spans that never end must not fill the memory; so many roots are never open at once.
+_MAX_UNHELD: Final = 10_000
+
+
+class MlflowContextSpanProcessor(SpanProcessor):
+    """Writes who made a trace, and who asked for it, onto its root span.
+
+    A span with a parent in this process is left alone. Every other, a trace's root or a service's
+    entry, gets the facts of the table in `names` as attributes; an attribute that is already there
+    stays. Where MLflow's SDK holds the trace in memory, its metadata is written too.
+
+    Session and user come from baggage. **Baggage leaves with every outgoing request**, to
+    wherever that goes, unless a propagator keeps it back.
+
+    Args:
+        resource: what is known of the process. By default it is detected
+            (`detect_resource`), below the resource of the provider that the processor is added to.
+            A resource that is given is not completed by detection, and wins over the provider's.
+        metadata_keys: more resource attributes and baggage keys to carry, by name.
+        trace_boundary: "root" - only a span without a parent speaks for the trace; or "service" -
+            the entry span of this service does.
+        source_type: "environment" - `mlflow.source.type` says the deployment environment where
+            one is known; or "kind" - always LOCAL, NOTEBOOK or JOB.
+        tags: write `mlflow.traceTag.<key>` attributes too, for traces that go through a Collector.
+
+    What is not given is taken from the ``OTEL_MLFLOW_CONTEXT_*`` variables.
+
+    Raises:
+        ValueError: an argument that is not allowed; the message names it and what is.
+
+    Example:
+
+    >>> from opentelemetry.sdk.resources import Resource
+    >>> from opentelemetry.sdk.trace import TracerProvider
+    >>> provider = TracerProvider()
+    >>> provider.add_span_processor(
+    ...     MlflowContextSpanProcessor(Resource({"service.version": "1.2.0"}))
+    ... )
+    >>> with provider.get_tracer("app").start_as_current_span("answer") as span:
+    ...     print(span.attributes["app_version"])
+    1.2.0
+    """
+
+    def __init__(
+        self,
+        resource: Resource | None = None,
+        *,
+        metadata_keys: Iterable[str] | None = None,
+        trace_boundary: str | None = None,
+        source_type: str | None = None,
+        tags: bool | None = None,
+    ) -> None:
+        if not isinstance(resource, (Resource, type(None))):
+            raise ValueError(  # noqa: TRY004
+                f"resource must be a Resource or None, not {type(resource).__name__}"
+            )
+        self._settings = current_settings().with_options(
+            metadata_keys=metadata_keys,
+            trace_boundary=trace_boundary,
+            source_type=source_type,
+            tags=tags,
+        )
+        self._service_speaks = self._settings.trace_boundary == "service"
+        self._request_facts = RequestFacts(self._settings.metadata_keys)
+        self._given = resource
+        self._detected = detect_resource() if resource is None else None
+        # The provider's resource and the facts that follow from it: one tuple, so that a thread
+        # never sees the facts of another resource.
+        self._process: tuple[Resource | None, dict[str, str]] = (None, {})
+        # Span ids of open root spans whose traces MLflow's SDK may come to hold only after our
+        # `on_start`, its processor being behind this one.
+        self._unheld: set[int] = set()
+        self._enabled = True
+        self._failed = False
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        parent = span.parent
+        if parent is not None and not parent.is_remote:
+            return
+        if not self._enabled:
+            return
+        try:
+            self._write(span, parent_context, speaks=parent is None or self._service_speaks)
+        except Exception as error:
+            self._log_once(error)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if not self._unheld or span.context.span_id not in self._unheld:
+            return
+        try:
+            self._unheld.discard(span.context.span_id)
+            mlflow_sdk.finish_trace(span)
+        except Exception as error:
+            self._log_once(error)
+
+    def disable(self) -> None:
+        """Do nothing from now on. OpenTelemetry cannot remove a processor from its provider."""
+        self._enabled = False
+
+    def _write(self, span: Span, parent_context: Context | None, *, speaks: bool) -> None:
+        facts: Mapping[str, str]
+        resource, facts = self._process
+        if span.resource is not resource:
+            facts = self._learn(span.resource)
+        if request := self._request_facts(parent_context):
+            facts = combined(facts, request)
+        present = span.attributes or {}
+        overlap = bool(present) and not facts.keys().isdisjoint(present)
+        if overlap:
+            facts = combined(facts, attributes_of(metadata_of(present)))
+        held = False
+        if mlflow_sdk.is_loaded():
+            facts, held = mlflow_sdk.begin_trace(span, facts, speaks=speaks)
+            if not held and span.parent is None and len(self._unheld) < _MAX_UNHELD:
+                self._unheld.add(span.context.span_id)
+        if self._settings.tags and speaks:
+            facts = {**facts, **tags_of(facts)}
+        if held:
+            facts = mlflow_sdk.encoded(facts)
+        if overlap:
+            facts = {key: value for key, value in facts.items() if key not in present}
+        span.set_attributes(facts)
+
+    def _learn(self, resource: Resource) -> dict[str, str]:
+        if self._given is not None:
+            layers = [self._given.attributes, resource.attributes]
+        else:
+            detected = self._detected.attributes if self._detected is not None else {}
+            layers = [OTELResourceDetector().detect().attributes, resource.attributes, detected]
+        facts = process_facts(layers, self._settings)
+        self._process = (resource, facts)
+        return facts
+
+    def _log_once(self, error: Exception) -> None:
+        if not self._failed:
+            self._failed = True
+            _logger.warning("a trace goes on without its context", exc_info=error)

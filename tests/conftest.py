@@ -1,0 +1,126 @@
+"""Real things for the tests: git repositories, programs in their own processes, MLflow stores."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# A process gets this much of our environment and nothing else, so that no variable of the machine
+# that runs the tests (CI=true, OTEL_..., MLFLOW_...) changes what a program finds.
+_KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "VIRTUAL_ENV", "COVERAGE_PROCESS_START")
+
+_GIT_ENVIRONMENT = {
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_AUTHOR_NAME": "A",
+    "GIT_AUTHOR_EMAIL": "a@example.com",
+    "GIT_COMMITTER_NAME": "A",
+    "GIT_COMMITTER_EMAIL": "a@example.com",
+}
+
+
+@pytest.fixture(autouse=True)
+def _fresh_settings() -> None:
+    from otel_mlflow_context import settings
+
+    settings.current_settings.cache_clear()
+
+
+def git(folder: Path, *arguments: str) -> str:
+    result = subprocess.run(
+        ["git", *arguments],
+        cwd=folder,
+        env=_environment(**_GIT_ENVIRONMENT),
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return result.stdout.strip()
+
+
+def _environment(**more: str) -> dict[str, str]:
+    return {key: os.environ[key] for key in _KEPT if key in os.environ} | more
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A git repository with one commit on `main` and a remote."""
+    folder = tmp_path / "app"
+    folder.mkdir()
+    git(folder, "init", "-q", "-b", "main")
+    git(folder, "remote", "add", "origin", "https://user:secret@github.com/acme/app.git")
+    (folder / "README").write_text("one\n")
+    git(folder, "add", ".")
+    git(folder, "commit", "-q", "-m", "one")
+    return folder
+
+
+@pytest.fixture
+def commit(repository: Path) -> str:
+    """The repository's commit, as git says."""
+    return git(repository, "rev-parse", "HEAD")
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow store in SQLite, made once: its migrations take seconds."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    subprocess.run(
+        [sys.executable, "-c", "import mlflow; mlflow.search_experiments()"],
+        env=_environment(MLFLOW_TRACKING_URI=f"sqlite:///{path}"),
+        check=True,
+        capture_output=True,
+    )
+    return path
+
+
+@pytest.fixture
+def store(empty_store: Path, tmp_path: Path) -> str:
+    """The tracking URI of an empty MLflow store."""
+    path = tmp_path / "mlflow.db"
+    shutil.copy(empty_store, path)
+    return f"sqlite:///{path}"
+
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def run(repository: Path) -> Run:
+    """Runs a program in a process of its own, as `python app.py` in the repository.
+
+    It returns what the program hands to `report`, and fails with the program's stderr.
+    """
+
+    def run(
+        code: str, *, environment: dict[str, str] | None = None, folder: Path = repository
+    ) -> Any:
+        report = folder.parent / "report.json"
+        prelude = (
+            f"import json, os\ndef report(it): open({str(report)!r}, 'w').write(json.dumps(it))\n"
+        )
+        (folder / "app.py").write_text(prelude + textwrap.dedent(code))
+        result = subprocess.run(
+            [sys.executable, "app.py"],
+            cwd=folder,
+            env=_environment(PYTHONPATH=str(ROOT), **(environment or {})),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert result.returncode == 0, result.stderr
+        return json.loads(report.read_text())
+
+    return run
