@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 _KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "VIRTUAL_ENV", "COVERAGE_PROCESS_START")
 
 _GIT_ENVIRONMENT = {
-    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_GLOBAL": str(ROOT / "no such file"),
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_AUTHOR_NAME": "A",
     "GIT_AUTHOR_EMAIL": "a@example.com",

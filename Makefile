@@ -1,0 +1,35 @@
+# The environments of the tests: the newest versions that are supported, and the oldest.
+PYTHON ?= python3
+VENV := .venv
+OLDEST := .venv-oldest
+
+.PHONY: demo test test-oldest lint bench clean
+
+demo: $(VENV)/ready  ## two versions of an application, and MLflow asked which answered what
+	$(VENV)/bin/python examples/quickstart.py
+
+test: $(VENV)/ready  ## all tests, on the newest versions
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+test-oldest: $(OLDEST)/ready  ## all tests, on the oldest versions
+	$(OLDEST)/bin/python -m pytest $(ARGS)
+
+lint: $(VENV)/ready  ## style and types
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+
+bench: $(VENV)/ready  ## what it costs, side by side with what it is compared to
+	$(VENV)/bin/python benchmarks/run.py $(ARGS)
+
+clean:
+	rm -rf $(VENV) $(OLDEST)
+
+$(VENV)/ready: CONSTRAINTS := constraints.txt
+$(OLDEST)/ready: CONSTRAINTS := constraints-oldest.txt
+
+%/ready: pyproject.toml constraints.txt constraints-oldest.txt
+	$(PYTHON) -m venv --clear $*
+	$*/bin/python -m pip install --quiet --upgrade pip -c $(CONSTRAINTS)
+	$*/bin/python -m pip install --quiet -c $(CONSTRAINTS) --editable '.[mlflow,otlp]' --group dev
+	touch $@

@@ -1,0 +1,141 @@
+"""What the source detector says of a program: a name that anybody may read, and a kind."""
+
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from otel_mlflow_context.detectors._program import Program
+from otel_mlflow_context.detectors.source import SourceResourceDetector, source_attributes
+
+
+def name(program, **environ):
+    return source_attributes(program, environ).get("mlflow.source.name")
+
+
+def kind(program=Program(), **environ):  # noqa: B008
+    return source_attributes(program, environ)["mlflow.source.type"]
+
+
+def script(path, typed):
+    return Program(typed, path.parent, script=path)
+
+
+def test_an_application_is_named_as_it_was_typed():
+    assert name(Program("app.main:app", Path("/srv"), package="app")) == "app.main:app"
+
+
+@pytest.mark.parametrize("typed", ["main.py", "../app/main.py", "/srv/shop/app/main.py"])
+def test_a_script_is_named_by_its_path_in_the_repository(typed, shop):
+    assert name(script(shop / "app/main.py", typed)) == "app/main.py"
+
+
+def test_a_folder_that_python_runs_is_named_by_its_path_in_the_repository(shop):
+    program = Program("app", shop / "app", script=shop / "app")
+
+    assert name(program) == "app"
+
+
+def test_the_top_folder_of_a_repository_is_named_as_it_was_typed(shop):
+    assert name(Program("shop/.", shop, script=shop)) == "shop"
+    assert name(Program(".", shop, script=shop)) == shop.name
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("jobs/s.py", "jobs/s.py"),
+        ("./s.py", "s.py"),
+        ("../jane/s.py", "s.py"),
+        ("/home/jane/s.py", "s.py"),
+    ],
+)
+def test_outside_a_repository_no_name_tells_whose_folder_it_is(typed, expected, tmp_path):
+    assert name(script(tmp_path / "s.py", typed)) == expected
+
+
+def test_a_broken_repository_counts_as_none(tmp_path):
+    (tmp_path / ".git").write_text("gitdir: /nowhere\n")
+
+    assert name(script(tmp_path / "s.py", "s.py")) == "s.py"
+
+
+def test_a_name_is_cleaned():
+    assert name(Program("app:app\n")) == "app:app"
+
+
+@pytest.mark.parametrize("typed", [None, "", "\n"])
+def test_what_has_no_name_gets_none(typed):
+    assert "mlflow.source.name" not in source_attributes(Program(typed), {})
+
+
+def test_a_plain_program_is_local():
+    assert kind() == "LOCAL"
+
+
+def test_a_databricks_job_is_a_job():
+    assert kind(DB_IS_JOB_CLUSTER="TRUE") == "JOB"
+    assert kind(DB_IS_JOB_CLUSTER="FALSE") == "LOCAL"
+
+
+def test_a_kernel_is_a_notebook_before_it_has_loaded_anything():
+    assert kind(Program(launcher="ipykernel_launcher")) == "NOTEBOOK"
+
+
+@pytest.mark.parametrize(
+    ("shell", "expected"),
+    [
+        (SimpleNamespace(kernel=object()), "NOTEBOOK"),
+        (SimpleNamespace(), "LOCAL"),  # ipython in a terminal
+        (None, "LOCAL"),  # somebody imported IPython
+    ],
+)
+def test_an_ipython_with_a_kernel_is_a_notebook(shell, expected, monkeypatch):
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+
+    assert kind() == expected
+
+
+def test_an_ipython_that_is_half_imported_is_no_notebook(monkeypatch):
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace())
+
+    assert kind() == "LOCAL"
+
+
+NOTEBOOK = Program(launcher="ipykernel_launcher")
+
+
+def test_jupyter_says_which_notebook_it_is(shop):
+    notebook = str(shop / "app/eval.ipynb")
+
+    assert name(NOTEBOOK, JPY_SESSION_NAME=notebook) == "app/eval.ipynb"
+
+
+def test_vs_code_says_which_notebook_it_is(tmp_path, monkeypatch):
+    main = ModuleType("__main__")
+    main.__vsc_ipynb_file__ = str(tmp_path / "eval.ipynb")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+
+    assert name(NOTEBOOK) == "eval.ipynb"
+
+
+@pytest.mark.parametrize("session", ["", " ", "\0"])
+def test_a_notebook_that_nobody_names_has_no_name(session):
+    assert name(NOTEBOOK, JPY_SESSION_NAME=session) is None
+
+
+def test_a_script_that_a_notebook_starts_is_not_the_notebook():
+    program = Program("pkg.job", package="pkg")
+
+    assert name(program, JPY_SESSION_NAME="/home/jane/eval.ipynb") == "pkg.job"
+    assert kind(program, JPY_SESSION_NAME="/home/jane/eval.ipynb") == "LOCAL"
+
+
+def test_the_detector_speaks_of_this_process(monkeypatch):
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "uvicorn", "app.main:app"])
+
+    assert dict(SourceResourceDetector().detect().attributes) == {
+        "mlflow.source.name": "app.main:app",
+        "mlflow.source.type": "LOCAL",
+    }
