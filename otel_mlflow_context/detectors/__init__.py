@@ -1,0 +1,48 @@
+"""Detectors of process facts: who made this process, as a Resource."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import Final
+
+from opentelemetry.sdk.resources import Resource, ResourceDetector
+
+from otel_mlflow_context.detectors.deployment import DeploymentResourceDetector
+from otel_mlflow_context.detectors.git import GitResourceDetector
+from otel_mlflow_context.detectors.source import SourceResourceDetector
+
+__all__ = [
+    "GitResourceDetector",
+    "SourceResourceDetector",
+    "DeploymentResourceDetector",
+    "detect_resource",
+]
+
+_logger = logging.getLogger(__name__)
+
+# The deployment comes last: OTEL_RESOURCE_ATTRIBUTES, which it reads, stand above everything.
+_DETECTORS: Final[tuple[type[ResourceDetector], ...]] = (
+    GitResourceDetector,
+    SourceResourceDetector,
+    DeploymentResourceDetector,
+)
+
+
+@functools.cache
+def detect_resource() -> Resource:
+    """What the three detectors find, merged: attributes that are known, and none by default.
+
+    Run once a process; a forked one has the same facts. Never raises: a detector that fails is
+    logged, and the others count.
+
+    >>> from opentelemetry.sdk.trace import TracerProvider
+    >>> provider = TracerProvider(resource=detect_resource())
+    """
+    resource = Resource({})
+    for detector in _DETECTORS:
+        try:
+            resource = resource.merge(detector().detect())
+        except Exception:
+            _logger.warning("%s failed; its facts are missing", detector.__name__, exc_info=True)
+    return resource

@@ -3,7 +3,10 @@
 import json
 import logging
 import sys
+from importlib.metadata import distributions
+from pathlib import Path
 
+import hypothesis
 import pytest
 
 from otel_mlflow_context import environment_variables
@@ -211,6 +214,20 @@ def test_a_direct_url_that_no_installer_wrote_is_ignored(text, tmp_path, site_pa
     (info / "direct_url.json").write_text(text)
 
     assert distribution_version(module(tmp_path, "shop")) is None
+
+
+def test_a_description_says_no_version(site_packages):
+    info = install(site_packages, "shop", "1.2", "shop/main.py")
+    (info / "METADATA").write_text("Name: shop\n\nVersion: 9 was better.\n")
+
+    assert distribution_version(module(site_packages / "shop", "shop")) is None
+
+
+def test_the_version_is_what_the_standard_library_reads():
+    info = next(iter(distributions(name="hypothesis")))
+    folder = Path(hypothesis.__file__).parent
+
+    assert distribution_version(module(folder, "hypothesis")) == info.version
 
 
 def test_a_half_removed_distribution_has_no_version(site_packages):

@@ -1,0 +1,89 @@
+"""The source detector: which entry point this process runs, and what kind of run it is."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path, PurePath
+from typing import Final
+
+from opentelemetry.sdk.resources import Resource, ResourceDetector
+
+from otel_mlflow_context import names
+from otel_mlflow_context.detectors._launchers import NOTEBOOK_KERNELS
+from otel_mlflow_context.detectors._paths import is_folder, real_path, working_directory
+from otel_mlflow_context.detectors._program import Program, current_program
+from otel_mlflow_context.detectors._repository import RepositoryError, find_repository
+from otel_mlflow_context.values import clean
+
+# Where a Databricks cluster says that it was made to run a job:
+# https://docs.databricks.com/init-scripts/environment-variables.html
+_JOB_VARIABLE: Final = "DB_IS_JOB_CLUSTER"
+# Where Jupyter says which notebook it started a kernel for (jupyter_server's session manager),
+# and where VS Code does (a global variable of the notebook).
+_JUPYTER_VARIABLE: Final = "JPY_SESSION_NAME"
+_VSCODE_GLOBAL: Final = "__vsc_ipynb_file__"
+
+
+class SourceResourceDetector(ResourceDetector):
+    """Detects `mlflow.source.name` and `mlflow.source.type`: the application, not its launcher.
+
+    The name is ``app.main:app`` for ``uvicorn app.main:app``, ``pkg.job`` for ``python -m
+    pkg.job``; for a script or a notebook its path in the repository, or where there is none, the
+    path as typed; never an absolute path, which may hold a person's name. It is absent where
+    there is none: ``python -c``, a prompt.
+
+    The type is ``NOTEBOOK``, ``JOB`` (Databricks) or ``LOCAL``, as in `mlflow.entities.SourceType`.
+    """
+
+    def detect(self) -> Resource:
+        return Resource(source_attributes(current_program(), os.environ))
+
+
+def source_attributes(program: Program, environ: Mapping[str, str]) -> dict[str, str]:
+    """The attributes that `SourceResourceDetector` finds for a program."""
+    is_notebook = program.launcher in NOTEBOOK_KERNELS or _is_notebook()
+    if environ.get(_JOB_VARIABLE, "").strip().lower() == "true":
+        kind = names.SOURCE_TYPE_JOB
+    else:
+        kind = names.SOURCE_TYPE_NOTEBOOK if is_notebook else names.SOURCE_TYPE_LOCAL
+    name = clean(_notebook_name(environ) if is_notebook else _name(program))
+    attributes = {names.MLFLOW_SOURCE_TYPE: kind}
+    return attributes | {names.MLFLOW_SOURCE_NAME: name} if name else attributes
+
+
+def _name(program: Program) -> str | None:
+    if program.script is None:
+        return program.name
+    return _name_of_file(program.script, PurePath(program.name or ""))
+
+
+def _name_of_file(file: Path, typed: PurePath) -> str:
+    try:
+        repository = find_repository(file if is_folder(file) else file.parent)
+    except (RepositoryError, OSError):
+        repository = None
+    if repository and file != repository.root:
+        return file.relative_to(repository.root).as_posix()
+    # ../../jane/s.py tells as much as an absolute path.
+    if typed.is_absolute() or ".." in typed.parts or not typed.name:
+        return file.name
+    return typed.as_posix()
+
+
+def _is_notebook() -> bool:
+    """Whether the running IPython is a kernel. A terminal's has no attribute of that name."""
+    ipython = sys.modules.get("IPython")
+    try:
+        return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+    except Exception:  # half imported, or another thing of that name
+        return False
+
+
+def _notebook_name(environ: Mapping[str, str]) -> str | None:
+    typed = getattr(sys.modules.get("__main__"), _VSCODE_GLOBAL, environ.get(_JUPYTER_VARIABLE))
+    if not isinstance(typed, str) or not typed.strip():
+        return None
+    file = real_path(typed, working_directory())
+    return _name_of_file(file, PurePath(typed)) if file else None
