@@ -2,7 +2,9 @@
 
 ``opentelemetry-instrument`` makes a command-line flag of every name here that starts with
 ``OTEL_`` (entry point group ``opentelemetry_environment_variables``), so a string here is the
-variable's name, and the comment above it is its documentation.
+variable's name, and the comment above it is its documentation. OpenTelemetry's own variables,
+``OTEL_RESOURCE_ATTRIBUTES`` and ``OTEL_SERVICE_NAME``, are the SDK's to read and to declare: a
+flag that two modules declare stops ``opentelemetry-instrument``.
 """
 
 # More resource attributes and baggage keys to carry into the trace metadata, under their own
@@ -24,10 +26,6 @@ OTEL_MLFLOW_CONTEXT_TAGS = "OTEL_MLFLOW_CONTEXT_TAGS"
 # "false": no check for uncommitted changes, which starts git. Default "true".
 OTEL_MLFLOW_CONTEXT_DIRTY = "OTEL_MLFLOW_CONTEXT_DIRTY"
 
-# OpenTelemetry's own: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
-OTEL_RESOURCE_ATTRIBUTES = "OTEL_RESOURCE_ATTRIBUTES"
-OTEL_SERVICE_NAME = "OTEL_SERVICE_NAME"
-
 # The deployment, in the names that MLflow's production tracing guide uses.
 APP_VERSION = "APP_VERSION"
 APP_ENVIRONMENT = "APP_ENVIRONMENT"
@@ -36,3 +34,11 @@ REGION = "REGION"
 
 # MLflow's own: the logged model that the process serves.
 MLFLOW_ACTIVE_MODEL_ID = "MLFLOW_ACTIVE_MODEL_ID"
+
+# The launchers' own, which name the application where the command line does not.
+FLASK_APP = "FLASK_APP"
+APP = "APP"  # Celery's
+
+# The notebook's: its path in Jupyter; and whether a Databricks cluster runs a job.
+JPY_SESSION_NAME = "JPY_SESSION_NAME"
+DB_IS_JOB_CLUSTER = "DB_IS_JOB_CLUSTER"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from otel_mlflow_context import environment_variables as env
 from otel_mlflow_context.detectors._paths import is_file
 
 
@@ -159,7 +160,7 @@ LAUNCHERS: Final[Mapping[str, Launcher]] = {
     ),
     "flask": Launcher(
         options=("--app", "-A"),
-        variable="FLASK_APP",
+        variable=env.FLASK_APP,
         files=("wsgi.py", "app.py"),
     ),
     "fastapi": Launcher(
@@ -169,7 +170,7 @@ LAUNCHERS: Final[Mapping[str, Launcher]] = {
         files=("main.py", "app.py", "api.py", "app/main.py", "app/app.py", "app/api.py"),
         flags=_switches("reload proxy-headers"),
     ),
-    "celery": Launcher(options=("--app", "-A"), variable="APP", directory=("--workdir",)),
+    "celery": Launcher(options=("--app", "-A"), variable=env.APP, directory=("--workdir",)),
     "streamlit": Launcher(positional=True, commands=("run",)),
     "chainlit": Launcher(
         positional=True,

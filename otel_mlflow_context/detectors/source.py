@@ -10,6 +10,7 @@ from typing import Final
 
 from opentelemetry.sdk.resources import Resource, ResourceDetector
 
+from otel_mlflow_context import environment_variables as env
 from otel_mlflow_context import names
 from otel_mlflow_context.detectors._launchers import NOTEBOOK_KERNELS
 from otel_mlflow_context.detectors._paths import is_folder, real_path, working_directory
@@ -19,10 +20,10 @@ from otel_mlflow_context.values import clean
 
 # Where a Databricks cluster says that it was made to run a job:
 # https://docs.databricks.com/init-scripts/environment-variables.html
-_JOB_VARIABLE: Final = "DB_IS_JOB_CLUSTER"
+_JOB_VARIABLE: Final = env.DB_IS_JOB_CLUSTER
 # Where Jupyter says which notebook it started a kernel for (jupyter_server's session manager),
 # and where VS Code does (a global variable of the notebook).
-_JUPYTER_VARIABLE: Final = "JPY_SESSION_NAME"
+_JUPYTER_VARIABLE: Final = env.JPY_SESSION_NAME
 _VSCODE_GLOBAL: Final = "__vsc_ipynb_file__"
 
 

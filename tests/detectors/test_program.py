@@ -40,7 +40,13 @@ def report(end_parent=False):
     os._exit(3)
 """
 # Runs before there is a __main__, as the detectors do under opentelemetry-instrument.
-SITECUSTOMIZE = "import probe\nprobe.write('starting')\n"
+# Not in multiprocessing's resource tracker, which runs nothing of the program and may outlive it.
+SITECUSTOMIZE = """
+import sys
+if "resource_tracker" not in " ".join(sys.orig_argv):
+    import probe
+    probe.write("starting")
+"""
 REPORT = "import probe\nprobe.report()\n"
 STARTS_A_WORKER = """
 import multiprocessing, probe
@@ -148,7 +154,7 @@ def installed(launcher, name="web.main:app", **more):
         ("python spawned.py", {"name": "spawned.py", "script": "spawned.py"}),
         ("python -m pkg.forked", {"name": "pkg.forked", "directory": "pkg", "package": "pkg"}),
         ("python -m pkg.served", {"name": "pkg.served", "directory": "pkg", "package": "pkg"}),
-        ("python -m cProfile -o /dev/null -m pkg",
+        ("python -m cProfile -o profile -m pkg",
          {"name": "pkg", "directory": "pkg", "package": "pkg"}),
     ],
 )  # fmt: skip
