@@ -14,12 +14,9 @@ import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import wrapt
-from opentelemetry.instrumentation.utils import unwrap
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otel_mlflow_context.facts import (
     attributes_of,
@@ -36,16 +33,22 @@ from otel_mlflow_context.names import (
     MLFLOW_SOURCE_TYPE,
 )
 
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+# `wrapt` and OpenTelemetry's instrumentation utilities are imported where they are used: they load
+# a hundred modules, asyncio and ssl among them, that a processor alone does not need.
+
 _logger = logging.getLogger(__name__)
 
 _PROVIDER_MODULE: Final = "mlflow.tracing.provider"
-_MANAGER_MODULE: Final = "mlflow.tracing.trace_manager"
+MANAGER_MODULE: Final = "mlflow.tracing.trace_manager"
 PRIVATE_NAMES: Final = (
     (_PROVIDER_MODULE, "_get_span_processors"),
     (_PROVIDER_MODULE, "provider.get"),
-    (_MANAGER_MODULE, "InMemoryTraceManager.get_instance"),
-    (_MANAGER_MODULE, "InMemoryTraceManager.get_mlflow_trace_id_from_otel_id"),
-    (_MANAGER_MODULE, "InMemoryTraceManager.get_trace"),
+    (MANAGER_MODULE, "InMemoryTraceManager.get_instance"),
+    (MANAGER_MODULE, "InMemoryTraceManager.get_mlflow_trace_id_from_otel_id"),
+    (MANAGER_MODULE, "InMemoryTraceManager.get_trace"),
     ("mlflow.tracing.utils.environment", "resolve_env_metadata"),
     ("mlflow.tracing.processor.otel", "OtelSpanProcessor"),
     ("opentelemetry.sdk.trace", "TracerProvider._active_span_processor._span_processors"),
@@ -59,7 +62,7 @@ _FOUND_BY_MLFLOW: Final = GIT_METADATA | {MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE
 
 def is_loaded() -> bool:
     """Whether MLflow's SDK is there at all, and so may hold a trace."""
-    return _MANAGER_MODULE in sys.modules
+    return MANAGER_MODULE in sys.modules
 
 
 # --- A trace's metadata ----------------------------------------------------------------------
@@ -140,7 +143,7 @@ def _merge(info: Any, facts: Mapping[str, str]) -> dict[str, str]:
 
 
 def _trace_manager() -> Any:
-    return sys.modules[_MANAGER_MODULE].InMemoryTraceManager.get_instance()
+    return sys.modules[MANAGER_MODULE].InMemoryTraceManager.get_instance()
 
 
 def _found_by_mlflow() -> Mapping[str, str]:
@@ -243,6 +246,8 @@ def uninstall() -> None:
     global _current  # noqa: PLW0603
     _current = None
     if (module := sys.modules.get(_PROVIDER_MODULE)) is not None:
+        from opentelemetry.instrumentation.utils import unwrap
+
         unwrap(module, "_get_span_processors")
 
 
@@ -263,6 +268,8 @@ def add_to(provider: TracerProvider) -> None:
 
 @functools.cache
 def _watch_import() -> None:
+    import wrapt
+
     # A hook cannot be taken back: it is set once, and looks whether anything is installed.
     wrapt.register_post_import_hook(
         lambda module: _patch(module) if _current is not None else None, _PROVIDER_MODULE
@@ -270,6 +277,8 @@ def _watch_import() -> None:
 
 
 def _patch(module: ModuleType) -> None:
+    import wrapt
+
     if isinstance(getattr(module, "_get_span_processors", None), wrapt.ObjectProxy):
         return
     try:

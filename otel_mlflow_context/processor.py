@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -11,7 +12,6 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from otel_mlflow_context import mlflow_sdk
-from otel_mlflow_context.detectors import detect_resource
 from otel_mlflow_context.facts import (
     RequestFacts,
     attributes_of,
@@ -86,10 +86,9 @@ class MlflowContextSpanProcessor(SpanProcessor):
             source_type=source_type,
             tags=tags,
         )
-        self._service_speaks = self._settings.trace_boundary == "service"
         self._request_facts = RequestFacts(self._settings.metadata_keys)
         self._given = resource
-        self._detected = detect_resource() if resource is None else None
+        self._detected = _detected() if resource is None else None
         # The provider's resource and the facts that follow from it: one tuple, so that a thread
         # never sees the facts of another resource.
         self._process: tuple[Resource | None, dict[str, str]] = (None, {})
@@ -105,8 +104,22 @@ class MlflowContextSpanProcessor(SpanProcessor):
             return
         if not self._enabled:
             return
+        # In one piece, because this is what a root span costs.
         try:
-            self._write(span, parent_context, speaks=parent is None or self._service_speaks)
+            facts: Mapping[str, str]
+            resource, facts = self._process
+            if span.resource is not resource:
+                facts = self._learn(span.resource)
+            if request := self._request_facts.read(parent_context):
+                facts = combined(facts, request)
+            present = span.attributes
+            if (
+                mlflow_sdk.MANAGER_MODULE in sys.modules
+                or self._settings.tags
+                or (present and not facts.keys().isdisjoint(present))
+            ):
+                facts = self._with_others(span, facts)
+            span.set_attributes(facts)
         except Exception as error:
             self._log_once(error)
 
@@ -123,17 +136,11 @@ class MlflowContextSpanProcessor(SpanProcessor):
         """Do nothing from now on. OpenTelemetry cannot remove a processor from its provider."""
         self._enabled = False
 
-    def _write(self, span: Span, parent_context: Context | None, *, speaks: bool) -> None:
-        facts: Mapping[str, str]
-        resource, facts = self._process
-        if span.resource is not resource:
-            facts = self._learn(span.resource)
-        if request := self._request_facts(parent_context):
-            facts = combined(facts, request)
+    def _with_others(self, span: Span, facts: Mapping[str, str]) -> Mapping[str, str]:
+        """The facts where the span or MLflow has something to say too, or tags are wanted."""
         present = span.attributes or {}
-        overlap = bool(present) and not facts.keys().isdisjoint(present)
-        if overlap:
-            facts = combined(facts, attributes_of(metadata_of(present)))
+        facts = combined(facts, attributes_of(metadata_of(present)))
+        speaks = span.parent is None or self._settings.trace_boundary == "service"
         held = False
         if mlflow_sdk.is_loaded():
             facts, held = mlflow_sdk.begin_trace(span, facts, speaks=speaks)
@@ -143,9 +150,7 @@ class MlflowContextSpanProcessor(SpanProcessor):
             facts = {**facts, **tags_of(facts)}
         if held:
             facts = mlflow_sdk.encoded(facts)
-        if overlap:
-            facts = {key: value for key, value in facts.items() if key not in present}
-        span.set_attributes(facts)
+        return {key: value for key, value in facts.items() if key not in present}
 
     def _learn(self, resource: Resource) -> dict[str, str]:
         if self._given is not None:
@@ -161,3 +166,10 @@ class MlflowContextSpanProcessor(SpanProcessor):
         if not self._failed:
             self._failed = True
             _logger.warning("a trace goes on without its context", exc_info=error)
+
+
+def _detected() -> Resource:
+    # Imported here: who gives a resource does not pay for the detectors.
+    from otel_mlflow_context.detectors import detect_resource
+
+    return detect_resource()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -43,6 +42,8 @@ def clean(value: object, max_length: int = MAX_LENGTH) -> str | None:
         text = _SURROGATE.sub("\ufffd", _CONTROL.sub(" ", text))
     text = text.strip()
     if len(text) > max_length:
+        import hashlib  # loads OpenSSL, and hardly anybody has such a value
+
         digest = hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]
         text = f"{text[: max_length - _DIGEST_LENGTH - 1]}~{digest}"
     return text or None

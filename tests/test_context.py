@@ -21,7 +21,7 @@ def session() -> object:
 
 
 def facts() -> dict[str, str]:
-    return RequestFacts()(None)
+    return dict(RequestFacts().read(None))
 
 
 def test_it_sets_baggage_for_a_block() -> None:

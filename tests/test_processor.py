@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
-from otel_mlflow_context import MlflowContextSpanProcessor, processor, trace_context
+from otel_mlflow_context import MlflowContextSpanProcessor, detectors, trace_context
 
 FACTS = {
     "vcs.ref.head.revision": "c0ffee",
@@ -71,7 +71,7 @@ class Traced:
 @pytest.fixture
 def detected(monkeypatch: pytest.MonkeyPatch) -> None:
     """The detectors' answer, known."""
-    monkeypatch.setattr(processor, "detect_resource", lambda: Resource(FACTS))
+    monkeypatch.setattr(detectors, "detect_resource", lambda: Resource(FACTS))
 
 
 def remote_parent() -> context_api.Context:
@@ -128,6 +128,11 @@ def test_a_declared_key_is_carried_from_the_resource_and_from_baggage() -> None:
         "plan": "paid",
         "otel_mlflow_context.metadata_keys": "team,plan",
     }
+
+
+def test_a_baggage_key_that_is_no_text_costs_no_fact() -> None:
+    context = baggage.set_baggage(42, "x", baggage.set_baggage("session.id", "s"))  # type: ignore[arg-type]
+    assert Traced(Resource(FACTS)).root(context=context) == ATTRIBUTES | {"session.id": "s"}
 
 
 def test_feature_flags_are_carried_and_cannot_push_out_the_facts() -> None:
@@ -259,7 +264,7 @@ def test_it_never_raises_into_the_application_and_logs_once(
     def fail(*_: object) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(traced.processor, "_request_facts", fail)
+    monkeypatch.setattr(traced.processor._request_facts, "read", fail)
     assert traced.root() == {}
     assert traced.root() == {}
     assert [record.levelno for record in caplog.records] == [logging.WARNING]

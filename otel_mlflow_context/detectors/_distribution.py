@@ -74,11 +74,21 @@ def _installation_folders(package: str, directory: Path) -> Iterator[tuple[Path,
 def _editable(directory: Path) -> Path | None:
     """The editable installation with the nearest source folder around `directory`."""
     around = (directory, *directory.parents)
-    infos = itertools.chain.from_iterable(
-        Path(folder).glob("*.dist-info") for folder in sys.path if folder
-    )
+    infos = itertools.chain.from_iterable(_installed_from_url(folder) for folder in sys.path)
     folders = {_source_folder(info): info for info in infos}
     return next((folders[folder] for folder in around if folder in folders), None)
+
+
+def _installed_from_url(folder: str) -> Iterator[Path]:
+    """The ``*.dist-info`` folders that can be editable ones: a few of all that are there."""
+    # No Path for each: there may be hundreds, and it would take longer than the look itself.
+    try:
+        names = os.listdir(folder) if folder else []  # noqa: PTH208
+    except OSError:  # a zip file, or nothing
+        return
+    for name in names:
+        if name.endswith(".dist-info") and os.path.exists(f"{folder}/{name}/direct_url.json"):  # noqa: PTH110
+            yield Path(folder, name)
 
 
 def _source_folder(info: Path) -> Path | None:

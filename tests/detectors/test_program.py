@@ -30,8 +30,11 @@ import dataclasses, json, os, signal
 from otel_mlflow_context.detectors._program import current_program
 
 def write(name):
-    with open(os.path.join(os.environ["REPORTS"], name), "w") as file:
-        json.dump(dataclasses.asdict(current_program()), file, default=str)
+    answer = json.dumps(dataclasses.asdict(current_program()), default=str)
+    # A second worker that starts when the first has reported may find the parent gone.
+    if name == "running" or not os.path.exists(os.path.join(os.environ["REPORTS"], "running")):
+        with open(os.path.join(os.environ["REPORTS"], name), "w") as file:
+            file.write(answer)
 
 def report(end_parent=False):
     write("running")
