@@ -156,7 +156,8 @@ def _declared_by_application() -> dict[str, str]:
     """What `mlflow.tracing.context` says: MLflow leaves it out where it sends traces by OTLP."""
     module = sys.modules.get("mlflow.tracing.context")
     declared = getattr(module, "get_configured_trace_metadata", None)
-    return attributes_of((declared and declared()) or {})
+    metadata = (declared and declared()) or {}
+    return attributes_of({key: str(value) for key, value in metadata.items()})
 
 
 # --- Attributes of MLflow's spans --------------------------------------------------------------

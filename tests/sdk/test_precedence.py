@@ -55,13 +55,14 @@ def test_what_mlflows_context_says_wins(run: Any, store: str, mode: dict[str, st
     [trace] = run(
         f"""{INSTRUMENT}{ASK}
 with trace_context(session_id="baggage", user_id="ada"):
-    with mlflow.tracing.context(session_id="mine", metadata={{"region": "mine"}}):
+    with mlflow.tracing.context(session_id="mine", metadata={{"region": "mine", "n": 1}}):
         ask("q")
 {READ}report(read())""",
         environment={"MLFLOW_TRACKING_URI": store, **DEPLOYMENT, **mode},
     )
     assert trace["metadata"]["mlflow.trace.session"] == "mine"
     assert trace["metadata"]["region"] == "mine"
+    assert trace["metadata"]["n"] == "1"
     assert trace["metadata"]["mlflow.trace.user"] == "ada"
     assert trace["root"]["session.id"] == "mine"
 
