@@ -26,10 +26,12 @@ clean:
 	rm -rf $(VENV) $(OLDEST)
 
 $(VENV)/ready: CONSTRAINTS := constraints.txt
+$(VENV)/ready: GROUP := dev
 $(OLDEST)/ready: CONSTRAINTS := constraints-oldest.txt
+$(OLDEST)/ready: GROUP := test
 
 %/ready: pyproject.toml constraints.txt constraints-oldest.txt
 	$(PYTHON) -m venv --clear $*
 	$*/bin/python -m pip install --quiet --upgrade pip -c $(CONSTRAINTS)
-	$*/bin/python -m pip install --quiet -c $(CONSTRAINTS) --editable '.[mlflow,otlp]' --group dev
+	$*/bin/python -m pip install --quiet -c $(CONSTRAINTS) --editable '.[mlflow,otlp]' --group $(GROUP)
 	touch $@
