@@ -16,11 +16,13 @@ if TYPE_CHECKING:
         SourceResourceDetector,
         detect_resource,
     )
+    from otel_mlflow_context.exporter import MlflowSpanExporter
     from otel_mlflow_context.instrumentor import MlflowContextInstrumentor
     from otel_mlflow_context.processor import MlflowContextSpanProcessor
 
 __all__ = [
     "MlflowContextSpanProcessor",
+    "MlflowSpanExporter",
     "MlflowContextInstrumentor",
     "GitResourceDetector",
     "SourceResourceDetector",
@@ -31,6 +33,7 @@ __all__ = [
 
 _MODULES = {
     "MlflowContextSpanProcessor": "processor",
+    "MlflowSpanExporter": "exporter",
     "MlflowContextInstrumentor": "instrumentor",
     "GitResourceDetector": "detectors",
     "SourceResourceDetector": "detectors",

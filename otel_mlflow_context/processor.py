@@ -132,6 +132,10 @@ class MlflowContextSpanProcessor(SpanProcessor):
         except Exception as error:
             self._log_once(error)
 
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002
+        """Nothing waits here. True, without which older SDKs do not flush the processors behind."""
+        return True
+
     def disable(self) -> None:
         """Do nothing from now on. OpenTelemetry cannot remove a processor from its provider."""
         self._enabled = False

@@ -28,6 +28,18 @@ print(json.dumps(sorted(heavy & sys.modules.keys())))
     assert json.loads(result.stdout) == []
 
 
+def test_what_the_exporter_needs_is_said_where_it_is_missing() -> None:
+    code = """
+import sys
+sys.modules["requests"] = None
+from otel_mlflow_context import MlflowSpanExporter
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert "pip install 'otel-mlflow-context[otlp]'" in result.stderr
+
+
 def test_every_public_name_is_there() -> None:
     for name in otel_mlflow_context.__all__:
         assert getattr(otel_mlflow_context, name).__doc__
@@ -40,6 +52,7 @@ def test_every_public_name_is_there() -> None:
     ("group", "expected"),
     [
         ("opentelemetry_resource_detector", {"git", "mlflow_source", "deployment"}),
+        ("opentelemetry_traces_exporter", {"mlflow"}),
         ("opentelemetry_instrumentor", {"mlflow_context"}),
         ("opentelemetry_environment_variables", {"mlflow_context"}),
     ],

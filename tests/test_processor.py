@@ -276,6 +276,10 @@ def test_a_disabled_processor_does_nothing() -> None:
     assert traced.root() == {}
 
 
+def test_a_flush_reaches_the_processors_behind_it() -> None:
+    assert Traced(Resource(FACTS)).provider.force_flush()
+
+
 def test_no_ended_span_is_held() -> None:
     traced = Traced(Resource(FACTS))
     span = traced.tracer.start_span("root")

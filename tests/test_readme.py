@@ -64,7 +64,7 @@ def test_its_queries_run(store: str) -> None:
 
 
 def test_its_variables_do_what_it_says() -> None:
-    shell = blocks("sh")[1] + (
+    shell = blocks("sh")[2] + (
         f'{sys.executable} -c "from otel_mlflow_context import detect_resource as d; '
         "print(d().attributes['service.name'], d().attributes['service.version'])\""
     )

@@ -1,0 +1,331 @@
+"""The exporter: spans to MLflow by OTLP, and the facts on their roots as trace metadata by REST."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.trace import StatusCode
+
+from otel_mlflow_context import environment_variables as env
+from otel_mlflow_context.facts import metadata_of
+from otel_mlflow_context.names import MLFLOW_CLIENT_REQUEST_ID
+from otel_mlflow_context.settings import current_settings
+from otel_mlflow_context.values import clean
+
+try:
+    import requests
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    from otel_mlflow_context.rest import Client, Refused, Unavailable, server_from
+except ImportError as error:
+    raise ImportError(
+        f"{error}: MlflowSpanExporter needs more, `pip install 'otel-mlflow-context[otlp]'`"
+    ) from error
+
+_logger = logging.getLogger(__name__)
+
+_TIMEOUT: Final = 10.0
+"""Seconds for one export: the default of OTEL_EXPORTER_OTLP_TIMEOUT."""
+_WORKERS: Final = 8
+"""Calls for metadata at once. Each waits 40 ms for the server's delayed acknowledgement."""
+_MAX_WAITING: Final = 10_000
+"""Traces whose metadata waits for a server: a few megabytes."""
+_INVALID: Final = frozenset({400, 413, 422, 500})
+"""Answers that one bad span is enough for: MLflow takes or refuses a batch as a whole."""
+
+
+@dataclass(frozen=True)
+class _Metadata:
+    """What is to be written of one trace, when its spans are stored."""
+
+    trace_id: str
+    metadata: dict[str, str]
+    end_ms: int
+    status: str
+
+
+class MlflowSpanExporter(SpanExporter):
+    """Exports spans to an MLflow server, and writes their traces' metadata.
+
+    MLflow's OTLP endpoint makes trace metadata of session and user only. This exporter sends
+    spans with OpenTelemetry's own OTLP exporter, and then, for each trace whose root (or entry
+    span, by the setting `trace_boundary`) was among them, writes the facts that
+    `MlflowContextSpanProcessor` put there, in one call. It needs no mlflow installed.
+
+    A batch that the server refuses as invalid is sent again in halves, until only the bad trace
+    is left out. Metadata that could not be written is kept, and tried again at the next export,
+    flush and at shutdown. Use it behind a `BatchSpanProcessor`: an export waits for the server.
+
+    Args:
+        tracking_uri: the http(s) address of the server; by default ``MLFLOW_TRACKING_URI``.
+        experiment_name: is made when missing; by default ``MLFLOW_EXPERIMENT_NAME``, else
+            ``Default``.
+        experiment_id: takes the place of the name; by default ``MLFLOW_EXPERIMENT_ID``.
+        metadata_keys: more attributes of the root span to write as metadata.
+        timeout: seconds for one export, with all its attempts; by default 10.
+
+    User, password, token, TLS, workspace and run are taken from MLflow's own variables.
+
+    Raises:
+        ValueError: an argument that is not allowed; the message names it.
+    """
+
+    def __init__(
+        self,
+        tracking_uri: str | None = None,
+        *,
+        experiment_name: str | None = None,
+        experiment_id: str | None = None,
+        metadata_keys: Iterable[str] | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        if timeout is not None and timeout <= 0:
+            raise ValueError(f"timeout must be more than 0 seconds, got {timeout!r}")
+        if experiment_name and experiment_id:
+            raise ValueError("experiment_name and experiment_id: only one of them can be given")
+        self._settings = current_settings().with_options(metadata_keys=metadata_keys)
+        self._timeout = timeout or _TIMEOUT
+        self._experiment_name = experiment_name
+        self._experiment_id = experiment_id
+        if not experiment_name and not experiment_id:
+            self._experiment_id = os.environ.get(env.MLFLOW_EXPERIMENT_ID) or None
+            self._experiment_name = os.environ.get(env.MLFLOW_EXPERIMENT_NAME) or "Default"
+        self._client = _client(tracking_uri)
+        self._otlp: _OtlpSender | None = None
+        self._waiting: deque[_Metadata] = deque(maxlen=_MAX_WAITING)
+        self._logged: set[str] = set()
+        self._shut_down = False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        if self._client is None or self._shut_down:
+            return SpanExportResult.FAILURE
+        deadline = time.monotonic() + self._timeout
+        stored: list[ReadableSpan] = []
+        try:
+            if self._otlp is None:
+                self._otlp = self._connected(self._client, deadline)
+            self._store(self._otlp, list(spans), deadline, stored)
+        except (Unavailable, Refused) as error:
+            self._log_once("spans are not stored in", self._client, error)
+        except Exception:
+            _logger.exception("spans are not stored in MLflow")
+        try:
+            self._write(self._client, [*self._take_waiting(), *self._metadata_of(stored)], deadline)
+        except Exception:
+            _logger.exception("metadata is not written to MLflow")
+        return SpanExportResult.SUCCESS if len(stored) == len(spans) else SpanExportResult.FAILURE
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Try again to write the metadata that waits. True when none is left."""
+        if self._client is None:
+            return True
+        deadline = time.monotonic() + timeout_millis / 1_000
+        try:
+            self._write(self._client, self._take_waiting(), deadline)
+        except Exception:
+            _logger.exception("a flush to MLflow failed")
+        return not self._waiting
+
+    def shutdown(self) -> None:
+        if self._client is None or self._shut_down:
+            return
+        if self._waiting and not self.force_flush(int(self._timeout * 1_000)):
+            _logger.warning(
+                "%d traces are stored in %s without their metadata",
+                len(self._waiting),
+                self._client.server.name,
+            )
+        self._shut_down = True
+        self._client.close()
+
+    # --- Spans -------------------------------------------------------------------------------
+
+    def _store(
+        self,
+        otlp: _OtlpSender,
+        spans: list[ReadableSpan],
+        deadline: float,
+        stored: list[ReadableSpan],
+    ) -> None:
+        """Send spans, in parts if need be; those that are stored are added to `stored`.
+
+        Raises:
+            Unavailable, Refused: the server takes none of the rest.
+        """
+        try:
+            otlp.send(spans, deadline)
+            stored += spans
+        except Refused as refused:
+            if refused.status not in _INVALID:
+                raise
+            trace_ids, traces = zip(*_by_trace(spans).items(), strict=True)
+            if len(traces) == 1:
+                _logger.warning("MLflow refused %s, it is left out: %s", trace_ids[0], refused)
+                return
+            middle = len(traces) // 2
+            for half in (traces[:middle], traces[middle:]):
+                self._store(otlp, [span for trace in half for span in trace], deadline, stored)
+
+    def _connected(self, client: Client, deadline: float) -> _OtlpSender:
+        experiment_id = self._experiment_id or client.experiment_id(
+            self._experiment_name or "Default", deadline
+        )
+        headers = {"x-mlflow-experiment-id": experiment_id}
+        if run_id := os.environ.get(env.MLFLOW_RUN_ID):
+            headers["x-mlflow-run-id"] = run_id
+        return _OtlpSender(client, headers)
+
+    # --- Metadata ----------------------------------------------------------------------------
+
+    def _metadata_of(self, spans: Sequence[ReadableSpan]) -> list[_Metadata]:
+        found = []
+        for trace_id, trace in _by_trace(spans).items():
+            speaking = next((span for span in trace if self._speaks(span)), None)
+            metadata = self._facts_of(speaking) if speaking is not None else {}
+            if speaking is not None and metadata:
+                failed = speaking.status.status_code is StatusCode.ERROR
+                end_ns = max(span.end_time or 0 for span in trace)
+                found.append(
+                    _Metadata(trace_id, metadata, end_ns // 1_000_000, "ERROR" if failed else "OK")
+                )
+        return found
+
+    def _speaks(self, span: ReadableSpan) -> bool:
+        if span.parent is None:
+            return True
+        return self._settings.trace_boundary == "service" and span.parent.is_remote
+
+    def _facts_of(self, span: ReadableSpan) -> dict[str, str]:
+        attributes = span.attributes or {}
+        declared = {
+            key: value
+            for key in self._settings.metadata_keys
+            if (value := clean(attributes.get(key))) is not None
+        }
+        facts = declared | metadata_of(attributes)
+        # Not metadata but a field of the trace's own, which this call cannot set.
+        facts.pop(MLFLOW_CLIENT_REQUEST_ID, None)
+        return facts
+
+    def _take_waiting(self) -> list[_Metadata]:
+        waiting = list(self._waiting)
+        self._waiting.clear()
+        return waiting
+
+    def _write(self, client: Client, items: list[_Metadata], deadline: float) -> None:
+        remaining = deque(items)
+
+        def write_some() -> None:
+            while remaining:
+                try:
+                    item = remaining.popleft()
+                except IndexError:  # another worker was quicker
+                    return
+                self._write_one(client, item, deadline)
+
+        workers = min(_WORKERS, len(items)) - 1
+        threads = [threading.Thread(target=write_some, daemon=True) for _ in range(workers)]
+        # When Python is ending it starts no thread any more: then this one does all.
+        with contextlib.suppress(RuntimeError):
+            for thread in threads:
+                thread.start()
+        write_some()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
+
+    def _write_one(self, client: Client, item: _Metadata, deadline: float) -> None:
+        try:
+            client.write_metadata(item.trace_id, item.metadata, item.end_ms, item.status, deadline)
+        except Unavailable as error:
+            if len(self._waiting) == _MAX_WAITING:
+                self._log_once(
+                    "metadata of the oldest traces is lost, too much waits for", client, error
+                )
+            self._log_once("metadata waits for", client, error)
+            self._waiting.append(item)
+        except Refused as refused:
+            _logger.warning("MLflow refused the metadata of %s: %s", item.trace_id, refused)
+
+    def _log_once(self, what: str, client: Client, error: Exception) -> None:
+        if what not in self._logged:
+            self._logged.add(what)
+            _logger.warning("%s %s: %s", what, client.server.name, error)
+
+
+def _client(tracking_uri: str | None) -> Client | None:
+    try:
+        return Client(server_from(os.environ, tracking_uri), connections=_WORKERS)
+    except ValueError as error:
+        if tracking_uri is not None:
+            raise
+        # The environment is nobody's code: the application goes on, without its traces.
+        _logger.warning("no span is exported to MLflow: %s", error)
+        return None
+
+
+class _OtlpSender:
+    """OpenTelemetry's OTLP exporter over our connections.
+
+    It encodes and compresses as its own variables say, but what to do with an answer is decided
+    here: its versions differ in what they try again and for how long, and none says why it failed.
+    """
+
+    def __init__(self, client: Client, headers: dict[str, str]) -> None:
+        self._session = _Session(client)
+        self._exporter = OTLPSpanExporter(
+            endpoint=f"{client.server.url}/v1/traces", headers=headers, session=self._session
+        )
+
+    def send(self, spans: Sequence[ReadableSpan], deadline: float) -> None:
+        """Send spans as one request.
+
+        Raises:
+            Unavailable, Refused: they are not stored.
+        """
+        self._session.deadline = deadline
+        self._session.error = None
+        result = self._exporter.export(spans)
+        if self._session.error is not None:
+            raise self._session.error
+        if result is not SpanExportResult.SUCCESS:
+            raise Refused(HTTPStatus.BAD_REQUEST, "the spans cannot be encoded")
+
+
+class _Session(requests.Session):
+    """Sends with a `Client`, and tells the OTLP exporter that all went well."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__()
+        self._client = client
+        self.deadline = 0.0
+        self.error: Unavailable | Refused | None = None
+
+    def send(self, request: requests.PreparedRequest, **_: Any) -> requests.Response:
+        try:
+            return self._client.send(request, self.deadline)
+        except (Unavailable, Refused) as error:
+            self.error = error
+            answer = requests.Response()
+            answer.status_code = HTTPStatus.OK
+            answer._content = b""  # noqa: SLF001  # requests' way to make one by hand
+            return answer
+
+
+def _by_trace(spans: Iterable[ReadableSpan]) -> dict[str, list[ReadableSpan]]:
+    """Spans by MLflow's trace id: ``tr-`` and the 32 hex digits of OpenTelemetry's."""
+    traces: dict[str, list[ReadableSpan]] = {}
+    for span in spans:
+        traces.setdefault(f"tr-{span.context.trace_id:032x}", []).append(span)
+    return traces

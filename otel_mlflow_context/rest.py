@@ -1,0 +1,230 @@
+"""An MLflow server over HTTP, without mlflow: where it is, who we are there, and the calls we make.
+
+Where and who come from MLflow's own variables (mlflow/environment_variables.py and
+mlflow/utils/rest_utils.py say what each means).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+import requests
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+
+from otel_mlflow_context import environment_variables as env
+
+_TRANSIENT: Final = frozenset({429, 502, 503, 504})
+"""Answers that say "later": https://opentelemetry.io/docs/specs/otlp/#retryable-response-codes"""
+_FIRST_WAIT: Final = 0.25
+_LONGEST_WAIT: Final = 5.0
+_HTTP: Final = re.compile(r"https?://[^/]", re.IGNORECASE)
+_USER_INFO: Final = re.compile(r"//[^/@]*@")
+_REASON_LENGTH: Final = 200
+
+
+class Unavailable(Exception):  # noqa: N818  # a state, not a mistake
+    """The server could not be reached, or said "later" until the time was over."""
+
+
+class Refused(Exception):  # noqa: N818
+    """The server answered that it will not do this."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(f"{status}: {reason}")
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where an MLflow server is, and how to speak to it."""
+
+    url: str
+    headers: Mapping[str, str]
+    auth: tuple[str, str] | None
+    verify: bool | str
+    cert: str | None
+
+    @property
+    def name(self) -> str:
+        """The URL without credentials, for people."""
+        return _USER_INFO.sub("//", self.url)
+
+
+def server_from(environ: Mapping[str, str], tracking_uri: str | None = None) -> Server:
+    """The server that MLflow's variables name.
+
+    Args:
+        environ: the environment.
+        tracking_uri: takes the place of ``MLFLOW_TRACKING_URI``.
+
+    Raises:
+        ValueError: it is not the URL of a server.
+    """
+    uri = (tracking_uri or environ.get(env.MLFLOW_TRACKING_URI, "")).strip().rstrip("/")
+    if not _HTTP.match(uri):
+        raise ValueError(
+            f"tracking_uri ({env.MLFLOW_TRACKING_URI}) must be the http(s) address of an MLflow "
+            f"server, got {_USER_INFO.sub('//', uri)!r}"
+        )
+    username = environ.get(env.MLFLOW_TRACKING_USERNAME)
+    token = environ.get(env.MLFLOW_TRACKING_TOKEN)
+    workspace = environ.get(env.MLFLOW_WORKSPACE)
+    headers = {}
+    if token and not username:
+        headers["Authorization"] = f"Bearer {token}"
+    if workspace:
+        headers["X-MLFLOW-WORKSPACE"] = workspace
+    insecure = environ.get(env.MLFLOW_TRACKING_INSECURE_TLS, "").strip().lower() in ("true", "1")
+    return Server(
+        url=uri,
+        headers=headers,
+        auth=(username, environ.get(env.MLFLOW_TRACKING_PASSWORD, "")) if username else None,
+        verify=False if insecure else environ.get(env.MLFLOW_TRACKING_SERVER_CERT_PATH) or True,
+        cert=environ.get(env.MLFLOW_TRACKING_CLIENT_CERT_PATH) or None,
+    )
+
+
+class Client:
+    """The calls to one server, over connections that are kept. May be used by many threads."""
+
+    def __init__(self, server: Server, *, connections: int) -> None:
+        self.server = server
+        self._connections = connections
+        self._session = self._new_session()
+        self._process = os.getpid()
+
+    def send(self, request: requests.PreparedRequest, deadline: float) -> requests.Response:
+        """Send a request until there is an answer that is not "later".
+
+        Args:
+            request: with its URL and body; what says who we are is added here.
+            deadline: of `time.monotonic`, in seconds; no attempt goes past it.
+
+        Raises:
+            Unavailable: none came.
+            Refused: the server will not do it.
+        """
+        request.headers.update(self.server.headers)
+        if self.server.auth:
+            request.prepare_auth(self.server.auth)
+        return _until(deadline, lambda timeout: self._once(request, timeout))
+
+    def call(self, method: str, path: str, body: dict[str, Any], deadline: float) -> Any:
+        """Call a path of MLflow's REST API, and return its answer."""
+        request = requests.Request(
+            method,
+            f"{self.server.url}{path}",
+            params=body if method == "GET" else None,
+            json=None if method == "GET" else body,
+        )
+        answer = self.send(request.prepare(), deadline)
+        return answer.json() if answer.content else {}
+
+    def experiment_id(self, name: str, deadline: float) -> str:
+        """The id of the experiment of a name, which is made when there is none."""
+        path = "/api/2.0/mlflow/experiments/"
+        for _ in range(2):
+            try:
+                found = self.call("GET", f"{path}get-by-name", {"experiment_name": name}, deadline)
+                return str(found["experiment"]["experiment_id"])
+            except Refused as refused:
+                if refused.status != HTTPStatus.NOT_FOUND:
+                    raise
+            try:
+                made = self.call("POST", f"{path}create", {"name": name}, deadline)
+                return str(made["experiment_id"])
+            except Refused as refused:
+                # Another process was quicker: then it is there by now.
+                if refused.status != HTTPStatus.BAD_REQUEST:
+                    raise
+        raise Unavailable(f"experiment {name!r} can be neither found nor made")
+
+    def write_metadata(
+        self, trace_id: str, metadata: Mapping[str, str], end_ms: int, status: str, deadline: float
+    ) -> None:
+        """Write trace metadata beside spans that are stored already.
+
+        Of the calls that can do so this is the one without side effects on every server since
+        3.6: spans that come later still extend the trace.
+        """
+        self.call(
+            "PATCH",
+            f"/api/2.0/mlflow/traces/{trace_id}",
+            {
+                "request_id": trace_id,
+                "timestamp_ms": end_ms,
+                "status": status,
+                "request_metadata": [
+                    {"key": key, "value": value} for key, value in metadata.items()
+                ],
+                "tags": [],
+            },
+            deadline,
+        )
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _new_session(self) -> requests.Session:
+        session = requests.Session()
+        adapter = requests.adapters.HTTPAdapter(pool_maxsize=self._connections)
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, adapter)
+        return session
+
+    def _once(self, request: requests.PreparedRequest, timeout: float) -> requests.Response:
+        if self._process != os.getpid():
+            # A forked process must not speak on its parent's connections.
+            self._session, self._process = self._new_session(), os.getpid()
+        with suppress_instrumentation():
+            return self._session.send(
+                request,
+                timeout=timeout,
+                verify=self.server.verify,
+                cert=self.server.cert,
+                allow_redirects=False,
+                proxies=requests.utils.get_environ_proxies(self.server.url),
+            )
+
+
+def _until(deadline: float, attempt: Callable[[float], requests.Response]) -> requests.Response:
+    wait = _FIRST_WAIT
+    why = "no time was left"
+    while (left := deadline - time.monotonic()) > 0:
+        asked_to_wait = 0.0
+        try:
+            answer = attempt(left)
+        except (requests.ConnectionError, requests.Timeout) as error:
+            why = type(error).__name__
+        except requests.RequestException as error:
+            raise Refused(0, type(error).__name__) from None
+        else:
+            if answer.ok:
+                return answer
+            if answer.status_code not in _TRANSIENT:
+                raise Refused(answer.status_code, _reason(answer))
+            why = f"{answer.status_code}: {_reason(answer)}"
+            asked_to_wait = _seconds(answer.headers.get("Retry-After", ""))
+        # Jitter, so that the processes that one server turned away do not come back as one.
+        pause = max(asked_to_wait, wait * random.uniform(0.5, 1.0))  # noqa: S311
+        wait = min(wait * 2, _LONGEST_WAIT)
+        if time.monotonic() + pause >= deadline:
+            break
+        time.sleep(pause)
+    raise Unavailable(why)
+
+
+def _reason(answer: requests.Response) -> str:
+    """What the server says, in one short line."""
+    return " ".join(answer.text.split())[:_REASON_LENGTH]
+
+
+def _seconds(text: str) -> float:
+    return float(text) if text.strip().isdigit() else 0.0

@@ -1,0 +1,169 @@
+"""A real MLflow server, and traces that are the same each time."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from otel_mlflow_context import MlflowContextSpanProcessor, trace_context
+
+FACTS = {
+    "vcs.ref.head.revision": "c0ffee",
+    "vcs.ref.head.name": "main",
+    "vcs.repository.url.full": "https://github.com/acme/app",
+    "vcs.ref.head.dirty": True,
+    "vcs.change.id": "42",
+    "mlflow.source.name": "app.main:app",
+    "mlflow.source.type": "LOCAL",
+    "service.version": "1.10",
+    "deployment.environment.name": "production",
+    "deployment.id": "7",
+    "cloud.region": "eu-west-1",
+    "service.name": "qa",
+    "mlflow.modelId": "m-1",
+}
+
+
+class MlflowServer:
+    """An MLflow server in a process of its own, on a port of its own."""
+
+    def __init__(self, folder: Path, store: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self._log = (folder / "server.log").open("wb")
+        self._command = [
+            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"),
+            *("--port", str(self.port), "--backend-store-uri", f"sqlite:///{store}"),
+            *("--artifacts-destination", str(folder / "artifacts"), "--workers", "1"),
+        ]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            self._command,
+            # Without the catalogue a span that names a model makes the server ask the network.
+            env={**os.environ, "MLFLOW_MODEL_CATALOG_URI": ""},
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
+        )
+        for _ in range(600):
+            try:
+                with urllib.request.urlopen(f"{self.uri}/health", timeout=1):
+                    return
+            except OSError:
+                assert self._process.poll() is None, Path(self._log.name).read_text()
+                time.sleep(0.1)
+        raise AssertionError(Path(self._log.name).read_text())
+
+    def stop(self) -> None:
+        if self._process is not None:
+            os.killpg(self._process.pid, 9)
+            self._process.wait()
+            self._process = None
+
+    def close(self) -> None:
+        self.stop()
+        self._log.close()
+
+
+@pytest.fixture(scope="session")
+def shared_server(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(empty_store, folder / "mlflow.db")
+    server = MlflowServer(folder, folder / "mlflow.db")
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def server(shared_server: MlflowServer) -> MlflowServer:
+    """A server that runs."""
+    return shared_server
+
+
+@pytest.fixture
+def own_server(empty_store: Path, tmp_path: Path) -> Iterator[MlflowServer]:
+    """A server that the test may kill."""
+    shutil.copy(empty_store, tmp_path / "server.db")
+    server = MlflowServer(tmp_path, tmp_path / "server.db")
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def experiment(request: pytest.FixtureRequest) -> str:
+    """The name of an experiment for this test alone."""
+    return f"{request.node.name}-{time.time_ns()}"
+
+
+Traces = Callable[[str, str], list[Any]]
+
+
+@pytest.fixture
+def traces() -> Traces:
+    """The traces that MLflow's client finds in an experiment, the oldest first."""
+    from mlflow import MlflowClient
+
+    def traces(uri: str, experiment: str, filter_string: str | None = None) -> list[Any]:
+        client = MlflowClient(uri)
+        found = client.get_experiment_by_name(experiment)
+        return list(
+            client.search_traces(
+                [found.experiment_id],
+                filter_string=filter_string,
+                order_by=["timestamp_ms ASC"],
+                max_results=500,
+            )
+        )
+
+    return traces
+
+
+class Recorded:
+    """Spans that have ended, made with our processor and not exported yet."""
+
+    def __init__(self) -> None:
+        self._exporter = InMemorySpanExporter()
+        self.provider = TracerProvider(resource=Resource({"service.name": "qa"}))
+        self.provider.add_span_processor(MlflowContextSpanProcessor(Resource(FACTS)))
+        self.provider.add_span_processor(SimpleSpanProcessor(self._exporter))
+        self.tracer = self.provider.get_tracer("test")
+
+    def trace(self, session: str = "s", **attributes: Any) -> None:
+        with (
+            trace_context(session_id=session, user_id="ada"),
+            self.tracer.start_as_current_span("ask") as root,
+        ):
+            root.set_attribute("mlflow.spanInputs", '{"question": "why"}')
+            root.set_attribute("mlflow.spanOutputs", '"because"')
+            with self.tracer.start_as_current_span("retrieve") as child:
+                child.set_attributes(attributes)
+
+    def take(self) -> list[ReadableSpan]:
+        spans = list(self._exporter.get_finished_spans())
+        self._exporter.clear()
+        return spans
+
+
+@pytest.fixture
+def recorded() -> Recorded:
+    return Recorded()

@@ -1,0 +1,253 @@
+"""What goes wrong on the way to the server, and what is there at the end all the same."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
+
+from otel_mlflow_context import MlflowContextSpanProcessor, MlflowSpanExporter
+
+
+class Front(ThreadingHTTPServer):
+    """A proxy before the real server, which may refuse, wait, and count."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.behind = port
+        self.uri = f"http://127.0.0.1:{self.server_port}"
+        self.answer: Any = lambda method, path: None
+        self.seen: list[tuple[str, str]] = []
+        self.headers: list[dict[str, str]] = []
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Front
+
+    def _serve(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.seen.append((self.command, self.path))
+        self.server.headers.append(dict(self.headers))
+        status = self.server.answer(self.command, self.path)
+        if status is not None:
+            content, content_type = b"{}", "application/json"
+        else:
+            connection = http.client.HTTPConnection("127.0.0.1", self.server.behind)
+            connection.request(self.command, self.path, body, dict(self.headers))
+            answer = connection.getresponse()
+            status, content = answer.status, answer.read()
+            content_type = answer.headers["Content-Type"]
+            connection.close()
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_GET = do_POST = do_PATCH = _serve  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def front(server: Any) -> Iterator[Front]:
+    with Front(server.port) as made:
+        threading.Thread(target=made.serve_forever, daemon=True).start()
+        yield made
+        made.shutdown()
+
+
+def versions(stored: list[Any]) -> list[str | None]:
+    return [trace.info.trace_metadata.get("app_version") for trace in stored]
+
+
+def test_one_call_a_trace_is_all_that_the_server_gets(
+    front: Front, experiment: str, recorded: Any
+) -> None:
+    exporter = MlflowSpanExporter(front.uri, experiment_name=experiment)
+    for _ in range(3):
+        for _ in range(20):
+            recorded.trace()
+        exporter.export(recorded.take())
+    calls = [(method, path.split("?")[0].rstrip("0123456789abcdef")) for method, path in front.seen]
+    assert {call: calls.count(call) for call in calls} == {
+        ("GET", "/api/2.0/mlflow/experiments/get-by-nam"): 1,
+        ("POST", "/api/2.0/mlflow/experiments/creat"): 1,
+        ("POST", "/v1/traces"): 3,
+        ("PATCH", "/api/2.0/mlflow/traces/tr-"): 60,
+    }
+
+
+def test_it_waits_for_a_server_that_is_not_ready(
+    front: Front, experiment: str, recorded: Any, traces: Any
+) -> None:
+    ready = time.monotonic() + 2
+    front.answer = lambda *_: 503 if time.monotonic() < ready else None
+    recorded.trace()
+    exporter = MlflowSpanExporter(front.uri, experiment_name=experiment)
+    assert exporter.export(recorded.take()) is SpanExportResult.SUCCESS
+    assert versions(traces(front.uri, experiment)) == ["1.10"]
+
+
+def test_metadata_that_fails_while_spans_pass_is_written_later(
+    front: Front, experiment: str, recorded: Any, traces: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    exporter = MlflowSpanExporter(front.uri, experiment_name=experiment, timeout=1)
+    front.answer = lambda method, _: 503 if method == "PATCH" else None
+    for _ in range(2):
+        for _ in range(10):
+            recorded.trace()
+        assert exporter.export(recorded.take()) is SpanExportResult.SUCCESS
+    front.answer = lambda *_: None
+    assert versions(traces(front.uri, experiment)) == [None] * 20
+    assert exporter.force_flush()
+    assert versions(traces(front.uri, experiment)) == ["1.10"] * 20
+    assert len([record for record in caplog.records if "waits" in record.getMessage()]) == 1
+
+
+def test_metadata_that_waits_is_written_at_shutdown(
+    front: Front, experiment: str, recorded: Any, traces: Any
+) -> None:
+    exporter = MlflowSpanExporter(front.uri, experiment_name=experiment, timeout=1)
+    front.answer = lambda method, _: 503 if method == "PATCH" else None
+    recorded.trace()
+    exporter.export(recorded.take())
+    front.answer = lambda *_: None
+    exporter.shutdown()
+    assert versions(traces(front.uri, experiment)) == ["1.10"]
+    assert exporter.export(recorded.take()) is SpanExportResult.FAILURE
+
+
+def test_a_server_that_hangs_costs_no_more_than_the_timeout(
+    front: Front, experiment: str, recorded: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    released = threading.Event()
+    front.answer = lambda *_: released.wait(30) and 503
+    exporter = MlflowSpanExporter(front.uri, experiment_name=experiment, timeout=1)
+    recorded.trace()
+    began = time.monotonic()
+    assert exporter.export(recorded.take()) is SpanExportResult.FAILURE
+    assert time.monotonic() - began < 5
+    assert "spans are not stored in" in caplog.text
+    released.set()
+
+
+def test_a_server_that_is_killed_and_started_again_loses_nothing(
+    own_server: Any, experiment: str, traces: Any
+) -> None:
+    server = own_server
+    provider = TracerProvider()
+    provider.add_span_processor(MlflowContextSpanProcessor(Resource({"service.version": "1.10"})))
+    exporter = MlflowSpanExporter(server.uri, experiment_name=experiment, timeout=60)
+    provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=200))
+    tracer = provider.get_tracer("test")
+    for n in range(300):
+        with tracer.start_as_current_span(f"root-{n}"):
+            pass
+        if n == 100:
+            time.sleep(1)
+            server.stop()
+    server.start()
+    assert provider.force_flush(60_000)
+    provider.shutdown()
+    stored = traces(server.uri, experiment)
+    assert len(stored) == 300
+    assert versions(stored) == ["1.10"] * 300
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_forked_processes_export_on_connections_of_their_own(
+    server: Any, experiment: str, traces: Any
+) -> None:
+    code = f"""
+import os
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from otel_mlflow_context import MlflowContextSpanProcessor, MlflowSpanExporter
+provider = TracerProvider()
+provider.add_span_processor(MlflowContextSpanProcessor(Resource({{"service.version": "1.10"}})))
+provider.add_span_processor(
+    BatchSpanProcessor(MlflowSpanExporter({server.uri!r}, experiment_name={experiment!r}))
+)
+def trace(n):
+    for _ in range(n):
+        with provider.get_tracer("test").start_as_current_span("root"):
+            pass
+    provider.force_flush()
+trace(5)
+children = [os.fork()]
+if children[0]:
+    children.append(os.fork())
+trace(20)
+if 0 not in children:
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+os._exit(0)
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60)
+    assert versions(traces(server.uri, experiment)) == ["1.10"] * 65
+
+
+def test_a_wrong_address_in_the_environment_is_logged_once_and_costs_nothing_else(
+    recorded: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    exporter = MlflowSpanExporter()
+    recorded.trace()
+    for _ in range(2):
+        assert exporter.export(recorded.take()) is SpanExportResult.FAILURE
+    exporter.force_flush()
+    exporter.shutdown()
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert "MLFLOW_TRACKING_URI" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"tracking_uri": "databricks"}, "tracking_uri .* must be the http"),
+        ({"tracking_uri": "http://h", "timeout": 0}, "timeout must be more than 0 seconds"),
+        (
+            {"tracking_uri": "http://h", "experiment_id": "1", "experiment_name": "a"},
+            "only one of them",
+        ),
+    ],
+)
+def test_a_wrong_argument_is_named(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MlflowSpanExporter(**arguments)
+
+
+def test_credentials_are_sent_and_never_logged(
+    front: Front,
+    experiment: str,
+    recorded: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ada")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hunter2-secret")
+    front.answer = lambda *_: 403
+    recorded.trace()
+    exporter = MlflowSpanExporter(front.uri, experiment_name=experiment)
+    assert exporter.export(recorded.take()) is SpanExportResult.FAILURE
+    assert front.headers[0]["Authorization"].startswith("Basic ")
+    assert "403" in caplog.text
+    assert "hunter2" not in caplog.text
+    assert front.headers[0]["Authorization"].split()[1] not in caplog.text

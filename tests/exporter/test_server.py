@@ -1,0 +1,213 @@
+"""What a real MLflow server has of a trace that the exporter has sent."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace.export import SpanExportResult
+from packaging.version import Version
+
+from otel_mlflow_context import MlflowSpanExporter, settings
+
+MLFLOW = Version(mlflow.__version__)
+METADATA = {
+    "mlflow.source.git.commit": "c0ffee",
+    "mlflow.source.git.branch": "main",
+    "mlflow.source.git.repoURL": "https://github.com/acme/app",
+    "mlflow.source.git.dirty": "true",
+    "change_id": "42",
+    "mlflow.source.name": "app.main:app",
+    "mlflow.source.type": "production",
+    "app_version": "1.10",
+    "environment": "production",
+    "deployment_id": "7",
+    "region": "eu-west-1",
+    "service_name": "qa",
+    "mlflow.modelId": "m-1",
+    "mlflow.trace.session": "s",
+    "mlflow.trace.user": "ada",
+}
+
+
+def test_every_fact_is_metadata_and_found_by_search(
+    server: Any, experiment: str, recorded: Any, traces: Any
+) -> None:
+    recorded.trace()
+    exporter = MlflowSpanExporter(server.uri, experiment_name=experiment)
+    assert exporter.export(recorded.take()) is SpanExportResult.SUCCESS
+    [stored] = traces(server.uri, experiment)
+    assert stored.info.trace_metadata.items() >= METADATA.items()
+    for key, value in METADATA.items():
+        assert len(traces(server.uri, experiment, f"metadata.`{key}` = '{value}'")) == 1, key
+        assert not traces(server.uri, experiment, f"metadata.`{key}` = 'other'")
+
+
+def test_the_trace_is_otherwise_as_a_plain_exporter_stores_it(
+    server: Any, experiment: str, recorded: Any, traces: Any
+) -> None:
+    recorded.trace(**{"mlflow.chat.tokenUsage": '{"input_tokens": 3, "output_tokens": 4}'})
+    spans = recorded.take()
+    ours = MlflowSpanExporter(server.uri, experiment_name=experiment)
+    ours.export(spans)
+    [with_ours] = traces(server.uri, experiment)
+    # The same spans, with the same ids, to another experiment: so the first trace goes away.
+    client = mlflow.MlflowClient(server.uri)
+    client.delete_traces(with_ours.info.experiment_id, trace_ids=[with_ours.info.trace_id])
+    plain_experiment = client.create_experiment(f"{experiment}-plain")
+    plain = OTLPSpanExporter(
+        f"{server.uri}/v1/traces", headers={"x-mlflow-experiment-id": plain_experiment}
+    )
+    assert plain.export(spans) is SpanExportResult.SUCCESS
+    [without] = traces(server.uri, f"{experiment}-plain")
+
+    for field in ("state", "execution_duration", "request_time", "request_preview"):
+        assert getattr(with_ours.info, field) == getattr(without.info, field), field
+    assert with_ours.info.response_preview == without.info.response_preview
+    assert with_ours.info.token_usage == without.info.token_usage
+    assert _own(with_ours.info.tags) == _own(without.info.tags)
+    assert [span.to_dict() for span in with_ours.data.spans] == [
+        span.to_dict() for span in without.data.spans
+    ]
+    more = with_ours.info.trace_metadata.keys() - without.info.trace_metadata.keys()
+    assert more <= METADATA.keys()
+
+
+def _own(tags: dict[str, str]) -> dict[str, str]:
+    return {key: value for key, value in tags.items() if key != "mlflow.artifactLocation"}
+
+
+def test_a_span_that_comes_late_still_extends_the_trace(
+    server: Any, experiment: str, recorded: Any, traces: Any
+) -> None:
+    with recorded.tracer.start_as_current_span("root") as root:
+        late = recorded.tracer.start_span("late", context=trace.set_span_in_context(root))
+    exporter = MlflowSpanExporter(server.uri, experiment_name=experiment)
+    exporter.export(recorded.take())
+    [before] = traces(server.uri, experiment)
+    late.end(late.start_time + 5_000_000_000)
+    exporter.export(recorded.take())
+    [after] = traces(server.uri, experiment)
+    assert len(after.data.spans) == 2
+    assert before.info.execution_duration < 1_000
+    assert 4_990 <= after.info.execution_duration <= 5_010
+    assert after.info.trace_metadata["app_version"] == "1.10"
+
+
+def test_an_error_stays_an_error(server: Any, experiment: str, recorded: Any, traces: Any) -> None:
+    with pytest.raises(KeyError), recorded.tracer.start_as_current_span("root"):
+        raise KeyError
+    MlflowSpanExporter(server.uri, experiment_name=experiment).export(recorded.take())
+    [stored] = traces(server.uri, experiment)
+    assert stored.info.state == "ERROR"
+
+
+def test_a_missing_experiment_is_made_once_by_many(
+    server: Any, experiment: str, recorded: Any, traces: Any
+) -> None:
+    batches = []
+    for _ in range(4):
+        recorded.trace()
+        batches.append(recorded.take())
+    with ThreadPoolExecutor(4) as pool:
+        results = pool.map(
+            lambda spans: MlflowSpanExporter(server.uri, experiment_name=experiment).export(spans),
+            batches,
+        )
+        assert set(results) == {SpanExportResult.SUCCESS}
+    assert len(traces(server.uri, experiment)) == 4
+
+
+def test_a_service_behind_a_front_end_that_sends_no_spans_has_its_metadata(
+    server: Any, experiment: str, recorded: Any, traces: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("OTEL_MLFLOW_CONTEXT_TRACE_BOUNDARY", "service")
+    settings.current_settings.cache_clear()
+    parent = trace.SpanContext(1 << 100, 2, is_remote=True, trace_flags=trace.TraceFlags(1))
+    context = trace.set_span_in_context(trace.NonRecordingSpan(parent))
+    with recorded.tracer.start_as_current_span("entry", context=context):
+        pass
+    MlflowSpanExporter(server.uri, experiment_name=experiment).export(recorded.take())
+    [stored] = traces(server.uri, experiment)
+    assert stored.info.trace_metadata["app_version"] == "1.10"
+    assert stored.info.state == "OK"
+
+
+@pytest.mark.skipif(
+    Version("3.12") > MLFLOW, reason="MLflow before 3.12 does not refuse a batch as a whole"
+)
+def test_one_bad_trace_takes_no_other_with_it(
+    server: Any, experiment: str, recorded: Any, traces: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    for n in range(20):
+        bad = {"mlflow.llm.cost": "broken"} if n == 13 else {}
+        recorded.trace(session=f"s-{n}", **bad)
+    spans = recorded.take()
+    [bad_id] = {
+        f"tr-{span.context.trace_id:032x}" for span in spans if "mlflow.llm.cost" in span.attributes
+    }
+    exporter = MlflowSpanExporter(server.uri, experiment_name=experiment)
+    assert exporter.export(spans) is SpanExportResult.FAILURE
+    stored = traces(server.uri, experiment)
+    sessions = {found.info.trace_metadata["mlflow.trace.session"] for found in stored}
+    assert sessions == {f"s-{n}" for n in range(20)} - {"s-13"}
+    assert all(found.info.trace_metadata["app_version"] == "1.10" for found in stored)
+    assert [bad_id in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_it_needs_no_mlflow(server: Any, experiment: str, traces: Any) -> None:
+    code = f"""
+import sys
+sys.modules["mlflow"] = None  # as if it were not installed: importing it fails
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from otel_mlflow_context import MlflowContextSpanProcessor, MlflowSpanExporter
+provider = TracerProvider()
+provider.add_span_processor(MlflowContextSpanProcessor(Resource({{"service.version": "1.10"}})))
+provider.add_span_processor(
+    BatchSpanProcessor(MlflowSpanExporter({server.uri!r}, experiment_name={experiment!r}))
+)
+with provider.get_tracer("test").start_as_current_span("root"):
+    pass
+# The provider flushes when the process ends, and no thread can be started any more.
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    [stored] = traces(server.uri, experiment)
+    assert stored.info.trace_metadata["app_version"] == "1.10"
+
+
+def test_no_line_of_code_is_needed(
+    server: Any, experiment: str, traces: Any, tmp_path: Path
+) -> None:
+    app = tmp_path / "app.py"
+    app.write_text(
+        "from opentelemetry import trace\n"
+        "with trace.get_tracer('app').start_as_current_span('root'):\n    print('hello')\n"
+    )
+    result = subprocess.run(
+        [Path(sys.executable).with_name("opentelemetry-instrument"), sys.executable, app],
+        env={
+            "PATH": "",
+            "OTEL_TRACES_EXPORTER": "mlflow",
+            "OTEL_METRICS_EXPORTER": "none",
+            "OTEL_LOGS_EXPORTER": "none",
+            "MLFLOW_TRACKING_URI": server.uri,
+            "MLFLOW_EXPERIMENT_NAME": experiment,
+            "APP_VERSION": "1.10",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout == "hello\n"
+    [stored] = traces(server.uri, experiment)
+    assert stored.info.trace_metadata["app_version"] == "1.10"
+    assert stored.info.trace_metadata["mlflow.source.name"] == "app.py"
