@@ -9,7 +9,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -27,7 +26,7 @@ try:
     import requests
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-    from otel_mlflow_context.rest import Client, Refused, Unavailable, server_from
+    from otel_mlflow_context.rest import Client, Refused, TraceUpdate, Unavailable, server_from
 except ImportError as error:
     raise ImportError(
         f"{error}: MlflowSpanExporter needs more, `pip install 'otel-mlflow-context[otlp]'`"
@@ -43,16 +42,6 @@ _MAX_WAITING: Final = 10_000
 """Traces whose metadata waits for a server: a few megabytes."""
 _INVALID: Final = frozenset({400, 413, 422, 500})
 """Answers that one bad span is enough for: MLflow takes or refuses a batch as a whole."""
-
-
-@dataclass(frozen=True)
-class _Metadata:
-    """What is to be written of one trace, when its spans are stored."""
-
-    trace_id: str
-    metadata: dict[str, str]
-    end_ms: int
-    status: str
 
 
 class MlflowSpanExporter(SpanExporter):
@@ -103,7 +92,9 @@ class MlflowSpanExporter(SpanExporter):
             self._experiment_name = os.environ.get(env.MLFLOW_EXPERIMENT_NAME) or "Default"
         self._client = _client(tracking_uri)
         self._otlp: _OtlpSender | None = None
-        self._waiting: deque[_Metadata] = deque(maxlen=_MAX_WAITING)
+        self._stored_in = ""
+        """The id of the experiment, once it is known."""
+        self._waiting: deque[TraceUpdate] = deque(maxlen=_MAX_WAITING)
         self._logged: set[str] = set()
         self._shut_down = False
 
@@ -121,7 +112,7 @@ class MlflowSpanExporter(SpanExporter):
         except Exception:
             _logger.exception("spans are not stored in MLflow")
         try:
-            self._write(self._client, [*self._take_waiting(), *self._metadata_of(stored)], deadline)
+            self._write(self._client, [*self._take_waiting(), *self._updates(stored)], deadline)
         except Exception:
             _logger.exception("metadata is not written to MLflow")
         return SpanExportResult.SUCCESS if len(stored) == len(spans) else SpanExportResult.FAILURE
@@ -181,6 +172,7 @@ class MlflowSpanExporter(SpanExporter):
         experiment_id = self._experiment_id or client.experiment_id(
             self._experiment_name or "Default", deadline
         )
+        self._stored_in = experiment_id
         headers = {"x-mlflow-experiment-id": experiment_id}
         if run_id := os.environ.get(env.MLFLOW_RUN_ID):
             headers["x-mlflow-run-id"] = run_id
@@ -188,18 +180,25 @@ class MlflowSpanExporter(SpanExporter):
 
     # --- Metadata ----------------------------------------------------------------------------
 
-    def _metadata_of(self, spans: Sequence[ReadableSpan]) -> list[_Metadata]:
-        found = []
+    def _updates(self, spans: Sequence[ReadableSpan]) -> list[TraceUpdate]:
+        """What to write of the traces whose speaking span is among the spans."""
+        updates = []
         for trace_id, trace in _by_trace(spans).items():
             speaking = next((span for span in trace if self._speaks(span)), None)
             metadata = self._facts_of(speaking) if speaking is not None else {}
-            if speaking is not None and metadata:
-                failed = speaking.status.status_code is StatusCode.ERROR
-                end_ns = max(span.end_time or 0 for span in trace)
-                found.append(
-                    _Metadata(trace_id, metadata, end_ns // 1_000_000, "ERROR" if failed else "OK")
-                )
-        return found
+            if speaking is None or not metadata:
+                continue
+            update = TraceUpdate(
+                trace_id,
+                # A field of the trace's own, among the facts for its way here only.
+                client_request_id=metadata.pop(MLFLOW_CLIENT_REQUEST_ID, None),
+                metadata=metadata,
+                start_ns=min(span.start_time or 0 for span in trace),
+                end_ns=max(span.end_time or 0 for span in trace),
+                state="ERROR" if speaking.status.status_code is StatusCode.ERROR else "OK",
+            )
+            updates.append(update)
+        return updates
 
     def _speaks(self, span: ReadableSpan) -> bool:
         if span.parent is None:
@@ -213,17 +212,14 @@ class MlflowSpanExporter(SpanExporter):
             for key in self._settings.metadata_keys
             if (value := clean(attributes.get(key))) is not None
         }
-        facts = declared | metadata_of(attributes)
-        # Not metadata but a field of the trace's own, which this call cannot set.
-        facts.pop(MLFLOW_CLIENT_REQUEST_ID, None)
-        return facts
+        return declared | metadata_of(attributes)
 
-    def _take_waiting(self) -> list[_Metadata]:
+    def _take_waiting(self) -> list[TraceUpdate]:
         waiting = list(self._waiting)
         self._waiting.clear()
         return waiting
 
-    def _write(self, client: Client, items: list[_Metadata], deadline: float) -> None:
+    def _write(self, client: Client, items: list[TraceUpdate], deadline: float) -> None:
         remaining = deque(items)
 
         def write_some() -> None:
@@ -245,9 +241,9 @@ class MlflowSpanExporter(SpanExporter):
             if thread.ident is not None:
                 thread.join()
 
-    def _write_one(self, client: Client, item: _Metadata, deadline: float) -> None:
+    def _write_one(self, client: Client, item: TraceUpdate, deadline: float) -> None:
         try:
-            client.write_metadata(item.trace_id, item.metadata, item.end_ms, item.status, deadline)
+            client.write(item, self._stored_in, deadline)
         except Unavailable as error:
             if len(self._waiting) == _MAX_WAITING:
                 self._log_once(

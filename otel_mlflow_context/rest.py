@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -27,6 +28,10 @@ _LONGEST_WAIT: Final = 5.0
 _HTTP: Final = re.compile(r"https?://[^/]", re.IGNORECASE)
 _USER_INFO: Final = re.compile(r"//[^/@]*@")
 _REASON_LENGTH: Final = 200
+_NS_PER_MS: Final = 1_000_000
+_NS_PER_S: Final = 1_000_000_000
+_SETS_REQUEST_IDS: Final = (3, 11)
+"""Since then a trace that has spans takes a client request id; 3.10 lost its previews over it."""
 
 
 class Unavailable(Exception):  # noqa: N818  # a state, not a mistake
@@ -39,6 +44,20 @@ class Refused(Exception):  # noqa: N818
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(f"{status}: {reason}")
         self.status = status
+
+
+@dataclass(frozen=True)
+class TraceUpdate:
+    """What is to be written of a trace whose spans are stored."""
+
+    trace_id: str
+    """``tr-`` and the 32 hex digits of OpenTelemetry's id."""
+    metadata: Mapping[str, str]
+    client_request_id: str | None
+    start_ns: int
+    end_ns: int
+    state: str
+    """"OK" or "ERROR"."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +118,7 @@ class Client:
         self._connections = connections
         self._session = self._new_session()
         self._process = os.getpid()
+        self._version: tuple[int, ...] | None = None
 
     def send(self, request: requests.PreparedRequest, deadline: float) -> requests.Response:
         """Send a request until there is an answer that is not "later".
@@ -146,28 +166,71 @@ class Client:
                     raise
         raise Unavailable(f"experiment {name!r} can be neither found nor made")
 
-    def write_metadata(
-        self, trace_id: str, metadata: Mapping[str, str], end_ms: int, status: str, deadline: float
-    ) -> None:
-        """Write trace metadata beside spans that are stored already.
+    def write(self, trace: TraceUpdate, experiment_id: str, deadline: float) -> None:
+        """Write metadata, and the client request id, beside spans that are stored already."""
+        if trace.client_request_id and self._sets_request_ids(deadline):
+            try:
+                self._post(trace, experiment_id, deadline)
+            except Refused:  # 3.11 and 3.12 do so where somebody has tagged the trace: then without
+                self._patch(trace, deadline)
+        else:
+            self._patch(trace, deadline)
 
-        Of the calls that can do so this is the one without side effects on every server since
-        3.6: spans that come later still extend the trace.
+    def _patch(self, trace: TraceUpdate, deadline: float) -> None:
+        """The one call that has no side effect on any server since 3.6.
+
+        Spans that come later still extend the trace.
         """
         self.call(
             "PATCH",
-            f"/api/2.0/mlflow/traces/{trace_id}",
+            f"/api/2.0/mlflow/traces/{trace.trace_id}",
             {
-                "request_id": trace_id,
-                "timestamp_ms": end_ms,
-                "status": status,
+                "request_id": trace.trace_id,
+                "timestamp_ms": trace.end_ns // _NS_PER_MS,
+                "status": trace.state,
                 "request_metadata": [
-                    {"key": key, "value": value} for key, value in metadata.items()
+                    {"key": key, "value": value} for key, value in trace.metadata.items()
                 ],
                 "tags": [],
             },
             deadline,
         )
+
+    def _post(self, trace: TraceUpdate, experiment_id: str, deadline: float) -> None:
+        """The one call that sets a client request id.
+
+        It overwrites time, duration and state with what is sent, and from 3.12 on spans that
+        come later and carry tokens, a cost or a session do not extend the trace any more.
+        """
+        start = datetime.fromtimestamp(trace.start_ns / _NS_PER_S, tz=timezone.utc)
+        location = {
+            "type": "MLFLOW_EXPERIMENT",
+            "mlflow_experiment": {"experiment_id": experiment_id},
+        }
+        info = {
+            "trace_id": trace.trace_id,
+            "client_request_id": trace.client_request_id,
+            "trace_location": location,
+            "request_time": start.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "execution_duration": f"{(trace.end_ns - trace.start_ns) // _NS_PER_MS / 1_000:.3f}s",
+            "state": trace.state,
+            "trace_metadata": dict(trace.metadata),
+            "tags": {},
+        }
+        self.call("POST", "/api/3.0/mlflow/traces", {"trace": {"trace_info": info}}, deadline)
+
+    def _sets_request_ids(self, deadline: float) -> bool:
+        if self._version is None:
+            self._version = self._ask_version(deadline)
+        return self._version >= _SETS_REQUEST_IDS
+
+    def _ask_version(self, deadline: float) -> tuple[int, ...]:
+        try:
+            request = requests.Request("GET", f"{self.server.url}/version")
+            text = self.send(request.prepare(), deadline).text
+        except Refused:  # something in between that lets only the API pass
+            return (0,)
+        return tuple(int(number) for number in re.findall(r"\d+", text)[:2]) or (0,)
 
     def close(self) -> None:
         self._session.close()

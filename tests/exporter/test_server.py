@@ -15,7 +15,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace.export import SpanExportResult
 from packaging.version import Version
 
-from otel_mlflow_context import MlflowSpanExporter, settings
+from otel_mlflow_context import MlflowSpanExporter, settings, trace_context
 
 MLFLOW = Version(mlflow.__version__)
 METADATA = {
@@ -50,10 +50,12 @@ def test_every_fact_is_metadata_and_found_by_search(
         assert not traces(server.uri, experiment, f"metadata.`{key}` = 'other'")
 
 
+@pytest.mark.parametrize("request_id", [None, "r-1"])
 def test_the_trace_is_otherwise_as_a_plain_exporter_stores_it(
-    server: Any, experiment: str, recorded: Any, traces: Any
+    server: Any, experiment: str, recorded: Any, traces: Any, request_id: str | None
 ) -> None:
-    recorded.trace(**{"mlflow.chat.tokenUsage": '{"input_tokens": 3, "output_tokens": 4}'})
+    with trace_context(request_id=request_id):
+        recorded.trace(**{"mlflow.chat.tokenUsage": '{"input_tokens": 3, "output_tokens": 4}'})
     spans = recorded.take()
     ours = MlflowSpanExporter(server.uri, experiment_name=experiment)
     ours.export(spans)
@@ -77,7 +79,7 @@ def test_the_trace_is_otherwise_as_a_plain_exporter_stores_it(
         span.to_dict() for span in without.data.spans
     ]
     more = with_ours.info.trace_metadata.keys() - without.info.trace_metadata.keys()
-    assert more <= METADATA.keys()
+    assert more <= METADATA.keys() | {"mlflow.trace.infoFinalized"}
 
 
 def _own(tags: dict[str, str]) -> dict[str, str]:
@@ -99,6 +101,26 @@ def test_a_span_that_comes_late_still_extends_the_trace(
     assert before.info.execution_duration < 1_000
     assert 4_990 <= after.info.execution_duration <= 5_010
     assert after.info.trace_metadata["app_version"] == "1.10"
+
+
+@pytest.mark.skipif(
+    Version("3.11") > MLFLOW, reason="MLflow before 3.11 takes no request id for stored spans"
+)
+def test_the_client_request_id_is_the_traces(
+    server: Any, experiment: str, recorded: Any, traces: Any
+) -> None:
+    with trace_context(request_id="r-1"):
+        recorded.trace()
+    with trace_context(request_id="r-2"), recorded.tracer.start_as_current_span("bare"):
+        pass
+    exporter = MlflowSpanExporter(server.uri, experiment_name=experiment)
+    assert exporter.export(recorded.take()) is SpanExportResult.SUCCESS
+    [stored] = traces(server.uri, experiment, "client_request_id = 'r-1'")
+    assert stored.info.client_request_id == "r-1"
+    assert stored.info.trace_metadata.items() >= METADATA.items()
+    assert "mlflow.client_request_id" not in stored.info.trace_metadata
+    [bare] = traces(server.uri, experiment, "client_request_id = 'r-2'")
+    assert bare.info.state == "OK"
 
 
 def test_an_error_stays_an_error(server: Any, experiment: str, recorded: Any, traces: Any) -> None:
