@@ -29,7 +29,7 @@ _HTTP: Final = re.compile(r"https?://[^/]", re.IGNORECASE)
 _USER_INFO: Final = re.compile(r"//[^/@]*@")
 _REASON_LENGTH: Final = 200
 _NS_PER_MS: Final = 1_000_000
-_NS_PER_S: Final = 1_000_000_000
+_MS_PER_S: Final = 1_000
 _SETS_REQUEST_IDS: Final = (3, 11)
 """Since then a trace that has spans takes a client request id; 3.10 lost its previews over it."""
 
@@ -202,7 +202,9 @@ class Client:
         It overwrites time, duration and state with what is sent, and from 3.12 on spans that
         come later and carry tokens, a cost or a session do not extend the trace any more.
         """
-        start = datetime.fromtimestamp(trace.start_ns / _NS_PER_S, tz=timezone.utc)
+        # As MLflow rounds: each end by itself, and not what lies between.
+        start_ms, end_ms = trace.start_ns // _NS_PER_MS, trace.end_ns // _NS_PER_MS
+        start = datetime.fromtimestamp(start_ms / _MS_PER_S, tz=timezone.utc)
         location = {
             "type": "MLFLOW_EXPERIMENT",
             "mlflow_experiment": {"experiment_id": experiment_id},
@@ -212,7 +214,7 @@ class Client:
             "client_request_id": trace.client_request_id,
             "trace_location": location,
             "request_time": start.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "execution_duration": f"{(trace.end_ns - trace.start_ns) // _NS_PER_MS / 1_000:.3f}s",
+            "execution_duration": f"{(end_ms - start_ms) / _MS_PER_S:.3f}s",
             "state": trace.state,
             "trace_metadata": dict(trace.metadata),
             "tags": {},

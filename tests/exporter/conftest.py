@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -38,18 +39,22 @@ FACTS = {
 }
 
 
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 class MlflowServer:
     """An MLflow server in a process of its own, on a port of its own."""
 
-    def __init__(self, folder: Path, store: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+    def __init__(self, folder: Path, store: str) -> None:
+        self.port = _free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
         self._log = (folder / "server.log").open("wb")
         self._command = [
             *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"),
-            *("--port", str(self.port), "--backend-store-uri", f"sqlite:///{store}"),
+            *("--port", str(self.port), "--backend-store-uri", store),
             *("--artifacts-destination", str(folder / "artifacts"), "--workers", "1"),
         ]
         self._process: subprocess.Popen[bytes] | None = None
@@ -68,8 +73,10 @@ class MlflowServer:
                 with urllib.request.urlopen(f"{self.uri}/health", timeout=1):
                     return
             except OSError:
-                assert self._process.poll() is None, Path(self._log.name).read_text()
+                if self._process.poll() is not None:
+                    break
                 time.sleep(0.1)
+        self.close()
         raise AssertionError(Path(self._log.name).read_text())
 
     def stop(self) -> None:
@@ -87,10 +94,57 @@ class MlflowServer:
 def shared_server(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder = tmp_path_factory.mktemp("server")
     shutil.copy(empty_store, folder / "mlflow.db")
-    server = MlflowServer(folder, folder / "mlflow.db")
+    server = MlflowServer(folder, f"sqlite:///{folder / 'mlflow.db'}")
     server.start()
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The address of a database in a PostgreSQL of its own, from Debian's package."""
+    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not binaries:
+        pytest.skip("PostgreSQL (Debian's package postgresql) is not installed")
+    # PostgreSQL does not run as root; its own user cannot enter pytest's folders.
+    as_owner = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+    folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
+    port = _free_port()
+    if as_owner:
+        shutil.chown(folder, "postgres")
+
+    def run(command: str, *arguments: str) -> None:
+        subprocess.run(
+            [*as_owner, binaries[-1] / command, *arguments],
+            check=True,
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+        )
+
+    data = str(folder / "data")
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -F"
+    run("initdb", "-D", data, "-A", "trust", "-U", "mlflow")
+    run("pg_ctl", "-D", data, "-l", str(folder / "log"), "-w", "-o", options, "start")
+    yield f"postgresql+psycopg2://mlflow@127.0.0.1:{port}/postgres"
+    run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def shared_postgresql_server(
+    postgresql: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[MlflowServer]:
+    server = MlflowServer(tmp_path_factory.mktemp("server"), postgresql)
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_server(request: pytest.FixtureRequest) -> MlflowServer:
+    """A server that runs, with each database that it can have."""
+    name = "shared_server" if request.param == "sqlite" else "shared_postgresql_server"
+    return request.getfixturevalue(name)
 
 
 @pytest.fixture
@@ -103,7 +157,7 @@ def server(shared_server: MlflowServer) -> MlflowServer:
 def own_server(empty_store: Path, tmp_path: Path) -> Iterator[MlflowServer]:
     """A server that the test may kill."""
     shutil.copy(empty_store, tmp_path / "server.db")
-    server = MlflowServer(tmp_path, tmp_path / "server.db")
+    server = MlflowServer(tmp_path, f"sqlite:///{tmp_path / 'server.db'}")
     server.start()
     yield server
     server.close()

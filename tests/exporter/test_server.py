@@ -37,6 +37,11 @@ METADATA = {
 }
 
 
+@pytest.fixture
+def server(any_server: Any) -> Any:
+    return any_server
+
+
 def test_every_fact_is_metadata_and_found_by_search(
     server: Any, experiment: str, recorded: Any, traces: Any
 ) -> None:
@@ -182,6 +187,21 @@ def test_one_bad_trace_takes_no_other_with_it(
     assert sessions == {f"s-{n}" for n in range(20)} - {"s-13"}
     assert all(found.info.trace_metadata["app_version"] == "1.10" for found in stored)
     assert [bad_id in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_one_character_that_the_database_refuses_takes_one_trace_only(
+    shared_postgresql_server: Any, experiment: str, recorded: Any, traces: Any
+) -> None:
+    """PostgreSQL takes no NUL; MLflow then answers 500."""
+    for n in range(8):
+        recorded.trace(session=f"s-{n}")
+    with recorded.tracer.start_as_current_span("a\0b"):
+        pass
+    exporter = MlflowSpanExporter(shared_postgresql_server.uri, experiment_name=experiment)
+    exporter.export(recorded.take())
+    stored = traces(shared_postgresql_server.uri, experiment)
+    sessions = [found.info.trace_metadata.get("mlflow.trace.session") for found in stored]
+    assert {f"s-{n}" for n in range(8)} <= set(sessions)
 
 
 def test_it_needs_no_mlflow(server: Any, experiment: str, traces: Any) -> None:
