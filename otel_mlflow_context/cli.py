@@ -92,17 +92,17 @@ def _verify(*, as_json: bool, timeout: float) -> int:
         # OpenTelemetry reads some of its variables when it is imported, and raises for bad ones.
         problem = f"OpenTelemetry cannot be loaded in this environment: {error!r}"
         if as_json:
-            nothing = {"ok": False, "server": None, "trace_id": None, "facts": []}
-            sys.stdout.write(f"{json.dumps(nothing | {'problem': problem}, indent=2)}\n")
+            result = {"ok": False, "server": None, "trace_id": None, "problem": problem}
+            sys.stdout.write(f"{json.dumps({**result, 'facts': []}, indent=2)}\n")
         sys.stderr.write(f"{_PROGRAM}: {problem}; correct the OTEL_ variables\n")
         return 1
     sys.stderr.write(f"{_PROGRAM}: sending a trace and reading it back ...\n")
-    result = verify(timeout=timeout)
-    sys.stdout.write(f"{json.dumps(result.as_dict(), indent=2) if as_json else result.as_text()}\n")
+    found = verify(timeout=timeout)
+    sys.stdout.write(f"{json.dumps(found.as_dict(), indent=2) if as_json else found.as_text()}\n")
     sys.stdout.flush()
-    if result.problem:
-        sys.stderr.write(f"{_PROGRAM}: {result.problem}\n")
-    return 0 if result.ok else 1
+    if found.problem:
+        sys.stderr.write(f"{_PROGRAM}: {found.problem}\n")
+    return 0 if found.ok else 1
 
 
 class _OneLine(logging.Formatter):

@@ -26,12 +26,21 @@ _TRANSIENT: Final = frozenset({429, 502, 503, 504})
 _FIRST_WAIT: Final = 0.25
 _LONGEST_WAIT: Final = 5.0
 _HTTP: Final = re.compile(r"https?://[^/]", re.IGNORECASE)
-_USER_INFO: Final = re.compile(r"//[^/@]*@")
+_USER_INFO: Final = re.compile(r"(?<=://).*@", re.DOTALL)
 _REASON_LENGTH: Final = 200
 _NS_PER_MS: Final = 1_000_000
 _MS_PER_S: Final = 1_000
 _SETS_REQUEST_IDS: Final = (3, 11)
 """Since then a trace that has spans takes a client request id; 3.10 lost its previews over it."""
+
+
+def without_credentials(url: str) -> str:
+    """A URL for people and logs.
+
+    >>> without_credentials("http://ada:p/w@rd@example.com:5000")
+    'http://example.com:5000'
+    """
+    return _USER_INFO.sub("", url)
 
 
 class Unavailable(Exception):  # noqa: N818  # a state, not a mistake
@@ -73,7 +82,7 @@ class Server:
     @property
     def name(self) -> str:
         """The URL without credentials, for people."""
-        return _USER_INFO.sub("//", self.url)
+        return without_credentials(self.url)
 
 
 def server_from(environ: Mapping[str, str], tracking_uri: str | None = None) -> Server:
@@ -90,7 +99,7 @@ def server_from(environ: Mapping[str, str], tracking_uri: str | None = None) -> 
     if not _HTTP.match(uri):
         raise ValueError(
             f"tracking_uri ({env.MLFLOW_TRACKING_URI}) must be the http(s) address of an MLflow "
-            f"server, got {_USER_INFO.sub('//', uri)!r}"
+            f"server, got {without_credentials(uri)!r}"
         )
     username = environ.get(env.MLFLOW_TRACKING_USERNAME)
     token = environ.get(env.MLFLOW_TRACKING_TOKEN)

@@ -14,7 +14,12 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED, OTEL_TRACES_SAMPLER
+from opentelemetry.sdk.environment_variables import (
+    OTEL_ATTRIBUTE_COUNT_LIMIT,
+    OTEL_SDK_DISABLED,
+    OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT,
+    OTEL_TRACES_SAMPLER,
+)
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExportResult
@@ -26,7 +31,7 @@ from otel_mlflow_context.exporter import MlflowSpanExporter
 from otel_mlflow_context.facts import metadata_of
 from otel_mlflow_context.names import MLFLOW_CLIENT_REQUEST_ID, PROCESS_FACTS, REQUEST_FACTS
 from otel_mlflow_context.processor import MlflowContextSpanProcessor
-from otel_mlflow_context.rest import Client, Refused, Unavailable, server_from
+from otel_mlflow_context.rest import Client, Refused, Unavailable, server_from, without_credentials
 from otel_mlflow_context.settings import current_settings
 
 NAME: Final = "otel-mlflow-context verify"
@@ -34,7 +39,6 @@ NAME: Final = "otel-mlflow-context verify"
 
 _NEVER: Final = ("always_off", "parentbased_always_off")
 _TOO_OLD: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
-_URI_USER_INFO: Final = re.compile(r"(?<=://).*@")
 _VALUE_USER_INFO: Final = re.compile(r"(?<=://)[^/\s]*@")
 _NO_SECRET: Final = 3
 """What is not longer than this is hidden nowhere: it would take parts of words with it."""
@@ -134,7 +138,7 @@ def verify(*, timeout: float = 10.0) -> Verification:
         root = _probe()
         result = replace(result, facts=_facts(root))
         client = _client()
-        result = replace(result, server=_without_user_info(client.server.url))
+        result = replace(result, server=without_credentials(client.server.url))
         with contextlib.closing(client):
             _check_experiment(client, timeout)
             said = _send(root, timeout)
@@ -174,6 +178,11 @@ def _probe() -> ReadableSpan:
     provider.shutdown()
     if not isinstance(span, ReadableSpan):
         raise _Problem(f"{OTEL_SDK_DISABLED} is set: nothing is sent from here; unset it")
+    if span.dropped_attributes:
+        raise _Problem(
+            f"{span.dropped_attributes} facts find no place on the root span: raise "
+            f"{OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT} or {OTEL_ATTRIBUTE_COUNT_LIMIT}"
+        )
     return span
 
 
@@ -193,7 +202,7 @@ def _client() -> Client:
     try:
         return Client(server_from(os.environ), connections=1)
     except ValueError:
-        got = f"is {_without_user_info(uri)!r}" if uri else "is not set"
+        got = f"is {without_credentials(uri)!r}" if uri else "is not set"
         raise _Problem(
             f"{env.MLFLOW_TRACKING_URI} {got}: set it to the http(s) address of an MLflow server, "
             "for example http://localhost:5000"
@@ -359,11 +368,6 @@ def _listed(said: list[Exception | str]) -> str:
 
 
 # --- Credentials -----------------------------------------------------------------------------
-
-
-def _without_user_info(uri: str) -> str:
-    """An address for people: all up to the last ``@`` goes, a password may have one of its own."""
-    return _URI_USER_INFO.sub("", uri)
 
 
 def _printable(value: str | None) -> str | None:

@@ -122,6 +122,8 @@ _GUNICORN_FLAGS: Final = _flags(
     --strip-header-spaces --suppress-ragged-eofs --version"""
 )
 _TEST_RUNNER: Final = Launcher(own_name=True)
+# Our own commands speak of the application in the working directory.
+_OWN_COMMAND: Final = Launcher()
 _WAITRESS: Final = Launcher(
     positional=True,
     options=("--app",),
@@ -178,6 +180,7 @@ LAUNCHERS: Final[Mapping[str, Launcher]] = {
         flags=_flags("-w --watch -h --headless -d --debug -c --ci --no-cache"),
     ),
     "django-admin": Launcher(directory=("--pythonpath",)),
+    "otel-mlflow-context": _OWN_COMMAND,
     "pytest": _TEST_RUNNER,
     "py.test": _TEST_RUNNER,
     "unittest": _TEST_RUNNER,
