@@ -1,0 +1,166 @@
+"""Two versions of the service, asked over HTTP, and MLflow asked who answered whom.
+
+Starts everything that it needs, on free ports and in a temporary folder, and stops it again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mlflow import MlflowClient
+
+HERE = Path(__file__).parent
+SCRIPTS = Path(sysconfig.get_path("scripts"))
+EXPERIMENT = "chat"
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        with mlflow_server(folder) as mlflow_uri:
+            for version in ("1.0.0", "1.1.0"):
+                with service(folder, mlflow_uri, version) as uri:
+                    print(f"version {version} is asked three questions ...", flush=True)
+                    chat(uri, "trace", session="s-1", user="ada")
+                    chat(uri, "span", session="s-1", user="ada")
+                    chat(uri, "span", session="s-2", user="grace")
+            show(mlflow_uri)
+
+
+def chat(uri: str, message: str, *, session: str, user: str) -> None:
+    request = urllib.request.Request(
+        f"{uri}/chat",
+        data=json.dumps({"message": message}).encode(),
+        headers={
+            "Content-Type": "application/json",
+            "baggage": f"session.id={session},user.id={user}",
+        },
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        print(f"  {user:>5} ({session}): {message}? {json.load(answer)['response']}")
+
+
+def show(mlflow_uri: str) -> None:
+    client = MlflowClient(mlflow_uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    print(f"\n{'search_traces(filter_string=...)':<56}traces")
+    for key, value in (
+        ("app_version", "1.0.0"),
+        ("app_version", "1.1.0"),
+        ("environment", "production"),
+        ("service_name", "chat"),
+        ("mlflow.source.name", "app:app"),
+        ("mlflow.trace.session", "s-1"),
+        ("mlflow.trace.session", "s-2"),
+        ("mlflow.trace.user", "grace"),
+    ):
+        query = f"metadata.`{key}` = '{value}'"
+        found = client.search_traces([experiment.experiment_id], filter_string=query)
+        print(f"{query:<56}{len(found):>6}")
+
+
+# --- What has to run ---------------------------------------------------------------------------
+
+
+@contextmanager
+def mlflow_server(folder: Path) -> Iterator[str]:
+    port = free_port()
+    command = [
+        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
+        *("--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--workers", "1"),
+        *("--artifacts-destination", str(folder / "artifacts")),
+    ]
+    uri = f"http://127.0.0.1:{port}"
+    # Without a catalogue of models the server asks nothing of the network.
+    environment = {**os.environ, "MLFLOW_MODEL_CATALOG_URI": ""}
+    log = folder / "mlflow.log"
+    with running(command, environment, log, ready=f"{uri}/health", stop=signal.SIGTERM):
+        yield uri
+
+
+@contextmanager
+def service(folder: Path, mlflow_uri: str, version: str) -> Iterator[str]:
+    port = free_port()
+    command = [
+        *(str(SCRIPTS / "opentelemetry-instrument"), str(SCRIPTS / "uvicorn"), "app:app"),
+        *("--host", "127.0.0.1", "--port", str(port)),
+    ]
+    environment = {
+        **os.environ,
+        "OTEL_TRACES_EXPORTER": "mlflow",
+        "OTEL_METRICS_EXPORTER": "none",
+        "OTEL_LOGS_EXPORTER": "none",
+        "OTEL_SERVICE_NAME": "chat",
+        "MLFLOW_TRACKING_URI": mlflow_uri,
+        "MLFLOW_EXPERIMENT_NAME": EXPERIMENT,
+        "APP_VERSION": version,
+        "APP_ENVIRONMENT": "production",
+        # `running` asks for this page until the service is up: these are no questions.
+        "OTEL_PYTHON_FASTAPI_EXCLUDED_URLS": "openapi.json",
+    }
+    uri = f"http://127.0.0.1:{port}"
+    log = folder / f"service-{version}.log"
+    # Stopped as Ctrl-C does: of SIGTERM uvicorn ends without Python's exit handlers, and the last
+    # export is one of them.
+    with running(command, environment, log, ready=f"{uri}/openapi.json", stop=signal.SIGINT):
+        yield uri
+
+
+@contextmanager
+def running(
+    command: list[str], environment: dict[str, str], log: Path, *, ready: str, stop: signal.Signals
+) -> Iterator[None]:
+    """A process, from when it answers at `ready` until it has ended of the signal `stop`."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=HERE,
+            env=environment,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # with its workers it is a group of its own
+        )
+    try:
+        wait_for(ready, process, log)
+        yield
+    finally:
+        with suppress(ProcessLookupError):  # it has ended by itself
+            os.killpg(process.pid, stop)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    until = time.monotonic() + 120
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=1):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise RuntimeError(f"{url} does not answer:\n{log.read_text()}")
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main()
