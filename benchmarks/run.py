@@ -10,6 +10,8 @@ sections:
              and a single call of set_attributes, with 0, 3 and 20 baggage entries (about 20 s)
   detection  finding out which code runs: ours, GitPython and MLflow's own way (about 45 s)
   imports    import time, and which heavy modules it loads (about 10 s)
+  export     traces a second into a real MLflow server: ours, the plain OTLP exporter and MLflow's
+             own SDK (about 2 min)
 
 examples:
   python benchmarks/run.py                    all of it
@@ -28,11 +30,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import detection
+import export
 import imports
 import spans
 from _tables import progress_done
 
-SECTIONS = {"spans": spans, "detection": detection, "imports": imports}
+SECTIONS = {"spans": spans, "detection": detection, "imports": imports, "export": export}
 _DISTRIBUTIONS = (
     "opentelemetry-sdk",
     "opentelemetry-processor-baggage",
