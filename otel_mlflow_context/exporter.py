@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -40,6 +41,8 @@ _WORKERS: Final = 8
 """Calls for metadata at once. Each waits 40 ms for the server's delayed acknowledgement."""
 _MAX_WAITING: Final = 10_000
 """Traces whose metadata waits for a server: a few megabytes."""
+_MAX_FAILURES: Final = 3
+"""Times that the server may fail at the metadata of a trace before it is given up."""
 _INVALID: Final = frozenset({400, 413, 422, 500})
 """Answers that one bad span is enough for: MLflow takes or refuses a batch as a whole."""
 
@@ -245,14 +248,23 @@ class MlflowSpanExporter(SpanExporter):
         try:
             client.write(item, self._stored_in, deadline)
         except Unavailable as error:
-            if len(self._waiting) == _MAX_WAITING:
-                self._log_once(
-                    "metadata of the oldest traces is lost, too much waits for", client, error
-                )
-            self._log_once("metadata waits for", client, error)
-            self._waiting.append(item)
+            self._keep(item, client, error)
         except Refused as refused:
-            _logger.warning("MLflow refused the metadata of %s: %s", item.trace_id, refused)
+            if refused.status == HTTPStatus.INTERNAL_SERVER_ERROR and item.failures < _MAX_FAILURES:
+                # A database that is locked answers so as well as a bug that stays.
+                self._keep(replace(item, failures=item.failures + 1), client, refused)
+            elif refused.status in _INVALID:
+                _logger.warning("MLflow refused the metadata of %s: %s", item.trace_id, refused)
+            else:
+                self._log_once("no metadata is written to", client, refused)
+
+    def _keep(self, item: TraceUpdate, client: Client, error: Exception) -> None:
+        if len(self._waiting) == _MAX_WAITING:
+            self._log_once(
+                "metadata of the oldest traces is lost, too much waits for", client, error
+            )
+        self._log_once("metadata waits for", client, error)
+        self._waiting.append(item)
 
     def _log_once(self, what: str, client: Client, error: Exception) -> None:
         if what not in self._logged:

@@ -67,6 +67,8 @@ class TraceUpdate:
     end_ns: int
     state: str
     """"OK" or "ERROR"."""
+    failures: int = 0
+    """How often the server has failed at it."""
 
 
 @dataclass(frozen=True)
@@ -280,7 +282,8 @@ def _until(deadline: float, attempt: Callable[[float], requests.Response]) -> re
         except requests.RequestException as error:
             raise Refused(0, type(error).__name__) from None
         else:
-            if answer.ok:
+            # A redirect is no success: it leads to a login page.
+            if HTTPStatus.OK <= answer.status_code < HTTPStatus.MULTIPLE_CHOICES:
                 return answer
             if answer.status_code not in _TRANSIENT:
                 raise Refused(answer.status_code, _reason(answer))

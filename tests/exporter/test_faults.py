@@ -120,6 +120,50 @@ def test_metadata_that_fails_while_spans_pass_is_written_later(
     assert len([record for record in caplog.records if "waits" in record.getMessage()]) == 1
 
 
+def test_a_server_that_fails_at_metadata_is_asked_again_but_not_for_ever(
+    front: Front, experiment: str, recorded: Any, traces: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    exporter = MlflowSpanExporter(front.uri, experiment_name=experiment)
+    failures = iter([500, 500, None])
+    front.answer = lambda method, _: next(failures) if method == "PATCH" else None
+    recorded.trace()
+    exporter.export(recorded.take())
+    assert not exporter.force_flush()
+    assert exporter.force_flush()
+    assert versions(traces(front.uri, experiment)) == ["1.10"]
+
+    front.answer = lambda method, _: 500 if method == "PATCH" else None
+    recorded.trace()
+    exporter.export(recorded.take())
+    for _ in range(3):
+        exporter.force_flush()
+    assert exporter.force_flush()
+    assert "refused the metadata of tr-" in caplog.text
+
+
+def test_a_redirect_to_a_login_page_is_no_success(
+    front: Front, experiment: str, recorded: Any
+) -> None:
+    front.answer = lambda *_: 302
+    recorded.trace()
+    exporter = MlflowSpanExporter(front.uri, experiment_name=experiment)
+    assert exporter.export(recorded.take()) is SpanExportResult.FAILURE
+
+
+def test_a_missing_permission_is_logged_once(
+    front: Front, experiment: str, recorded: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    exporter = MlflowSpanExporter(front.uri, experiment_name=experiment)
+    front.answer = lambda method, _: 403 if method == "PATCH" else None
+    for _ in range(5):
+        recorded.trace()
+    exporter.export(recorded.take())
+    assert exporter.force_flush()
+    assert [record.getMessage().split(" http")[0] for record in caplog.records] == [
+        "no metadata is written to"
+    ]
+
+
 def test_metadata_that_waits_is_written_at_shutdown(
     front: Front, experiment: str, recorded: Any, traces: Any
 ) -> None:
