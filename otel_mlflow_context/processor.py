@@ -24,6 +24,7 @@ from otel_mlflow_context.settings import current_settings
 
 _logger = logging.getLogger(__name__)
 
+_IS_REMOTE: Final = 2
 # Spans that never end must not fill the memory; so many roots are never open at once.
 _MAX_UNHELD: Final = 10_000
 
@@ -99,8 +100,10 @@ class MlflowContextSpanProcessor(SpanProcessor):
         self._failed = False
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        # `is_remote` by its place in the tuple that a span context is: most spans are children, and
+        # this is all that one costs.
         parent = span.parent
-        if parent is not None and not parent.is_remote:
+        if parent is not None and not parent[_IS_REMOTE]:
             return
         if not self._enabled:
             return

@@ -14,7 +14,12 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
-from otel_mlflow_context import MlflowContextSpanProcessor, detectors, trace_context
+from otel_mlflow_context import (
+    MlflowContextSpanProcessor,
+    detectors,
+    processor,
+    trace_context,
+)
 
 FACTS = {
     "vcs.ref.head.revision": "c0ffee",
@@ -88,6 +93,11 @@ def test_a_child_gets_nothing() -> None:
     with traced.tracer.start_as_current_span("root"), traced.tracer.start_as_current_span("child"):
         pass
     assert not traced.spans()[0].attributes
+
+
+@pytest.mark.parametrize("is_remote", [True, False])
+def test_a_span_context_is_a_tuple_with_is_remote_in_its_place(is_remote: Any) -> None:
+    assert SpanContext(1, 2, is_remote=is_remote)[processor._IS_REMOTE] is is_remote
 
 
 def test_the_entry_span_of_a_service_gets_its_own_services_facts() -> None:

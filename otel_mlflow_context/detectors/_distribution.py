@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from otel_mlflow_context.detectors._paths import real_path
+from otel_mlflow_context.detectors._paths import is_file, real_path
 from otel_mlflow_context.detectors._program import Program
 
 # https://packaging.python.org/en/latest/specifications/core-metadata/#version
@@ -71,9 +71,15 @@ def _installation_folders(package: str, directory: Path) -> Iterator[tuple[Path,
             yield folder.parent, (f"{directory.relative_to(folder.parent).as_posix()}/",)
 
 
+_PROJECT_FILES: Final = ("pyproject.toml", "setup.py", "setup.cfg")
+
+
 def _editable(directory: Path) -> Path | None:
     """The editable installation with the nearest source folder around `directory`."""
     around = (directory, *directory.parents)
+    # Without one of these nothing can be installed from a folder, and nobody need be asked.
+    if not any(is_file(folder / name) for folder in around for name in _PROJECT_FILES):
+        return None
     infos = itertools.chain.from_iterable(_installed_from_url(folder) for folder in sys.path)
     folders = {_source_folder(info): info for info in infos}
     return next((folders[folder] for folder in around if folder in folders), None)

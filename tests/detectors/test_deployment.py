@@ -130,6 +130,8 @@ def install(site_packages, name, version, *files, editable=None):
         (site_packages / file).parent.mkdir(parents=True, exist_ok=True)
         (site_packages / file).touch()
     if editable:
+        editable.mkdir(parents=True, exist_ok=True)
+        (editable / "pyproject.toml").touch()
         direct_url = {"url": editable.as_uri(), "dir_info": {"editable": True}}
         (info / "direct_url.json").write_text(json.dumps(direct_url))
     return info
@@ -210,6 +212,7 @@ def test_what_is_merely_run_in_a_project_is_not_the_project(tmp_path, site_packa
     "text", ["{", "[]", "null", '{"dir_info": {"editable": true}}', '{"dir_info": 1}']
 )
 def test_a_direct_url_that_no_installer_wrote_is_ignored(text, tmp_path, site_packages):
+    (tmp_path / "pyproject.toml").touch()
     info = install(site_packages, "odd", "1")
     (info / "direct_url.json").write_text(text)
 
