@@ -130,14 +130,14 @@ class trace_context:  # noqa: N801  # used like a function, as contextlib's are
 
     def _function(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            with _Resumable(self._context()).attached():
+            with self:
                 return function(*args, **kwargs)
 
         return wrapper
 
     def _coroutine(self, function: Callable[..., Any]) -> Callable[..., Any]:
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
-            with _Resumable(self._context()).attached():
+            with self:
                 return await function(*args, **kwargs)
 
         return wrapper

@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
+from table import ATTRIBUTES, FACTS
 
 from otel_mlflow_context import (
     MlflowContextSpanProcessor,
@@ -20,37 +21,6 @@ from otel_mlflow_context import (
     processor,
     trace_context,
 )
-
-FACTS = {
-    "vcs.ref.head.revision": "c0ffee",
-    "vcs.ref.head.name": "main",
-    "vcs.repository.url.full": "https://github.com/acme/app",
-    "vcs.ref.head.dirty": True,
-    "vcs.change.id": "42",
-    "mlflow.source.name": "app.main:app",
-    "mlflow.source.type": "LOCAL",
-    "service.version": "1.10",
-    "deployment.environment.name": "production",
-    "deployment.id": "d-7",
-    "cloud.region": "eu-west-1",
-    "service.name": "qa",
-    "mlflow.modelId": "m-1",
-}
-ATTRIBUTES = {
-    "mlflow.source.git.commit": "c0ffee",
-    "mlflow.source.git.branch": "main",
-    "mlflow.source.git.repoURL": "https://github.com/acme/app",
-    "mlflow.source.git.dirty": "true",
-    "change_id": "42",
-    "mlflow.source.name": "app.main:app",
-    "mlflow.source.type": "production",
-    "app_version": "1.10",
-    "environment": "production",
-    "deployment_id": "d-7",
-    "region": "eu-west-1",
-    "service_name": "qa",
-    "mlflow.modelId": "m-1",
-}
 
 
 class Traced:
@@ -182,7 +152,7 @@ def test_precedence_of_the_environment_the_provider_and_the_detectors(
     attributes = Traced(provider_resource=provided).root()
     assert attributes["app_version"] == "environment"
     assert attributes["region"] == "provider"
-    assert attributes["deployment_id"] == "d-7"
+    assert attributes["deployment_id"] == "7"
 
 
 def test_a_resource_that_is_given_wins_and_is_not_completed(

@@ -19,24 +19,9 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from table import FACTS
 
 from otel_mlflow_context import MlflowContextSpanProcessor, trace_context
-
-FACTS = {
-    "vcs.ref.head.revision": "c0ffee",
-    "vcs.ref.head.name": "main",
-    "vcs.repository.url.full": "https://github.com/acme/app",
-    "vcs.ref.head.dirty": True,
-    "vcs.change.id": "42",
-    "mlflow.source.name": "app.main:app",
-    "mlflow.source.type": "LOCAL",
-    "service.version": "1.10",
-    "deployment.environment.name": "production",
-    "deployment.id": "7",
-    "cloud.region": "eu-west-1",
-    "service.name": "qa",
-    "mlflow.modelId": "m-1",
-}
 
 
 def _free_port() -> int:

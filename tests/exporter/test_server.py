@@ -14,27 +14,12 @@ from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace.export import SpanExportResult
 from packaging.version import Version
+from table import ATTRIBUTES
 
 from otel_mlflow_context import MlflowSpanExporter, settings, trace_context
 
 MLFLOW = Version(mlflow.__version__)
-METADATA = {
-    "mlflow.source.git.commit": "c0ffee",
-    "mlflow.source.git.branch": "main",
-    "mlflow.source.git.repoURL": "https://github.com/acme/app",
-    "mlflow.source.git.dirty": "true",
-    "change_id": "42",
-    "mlflow.source.name": "app.main:app",
-    "mlflow.source.type": "production",
-    "app_version": "1.10",
-    "environment": "production",
-    "deployment_id": "7",
-    "region": "eu-west-1",
-    "service_name": "qa",
-    "mlflow.modelId": "m-1",
-    "mlflow.trace.session": "s",
-    "mlflow.trace.user": "ada",
-}
+METADATA = ATTRIBUTES | {"mlflow.trace.session": "s", "mlflow.trace.user": "ada"}
 
 
 @pytest.fixture
