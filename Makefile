@@ -33,5 +33,5 @@ $(OLDEST)/ready: GROUP := test
 %/ready: pyproject.toml constraints.txt constraints-oldest.txt
 	$(PYTHON) -m venv --clear $*
 	$*/bin/python -m pip install --quiet --upgrade pip -c $(CONSTRAINTS)
-	$*/bin/python -m pip install --quiet -c $(CONSTRAINTS) --editable '.[mlflow,otlp]' --group $(GROUP)
+	$*/bin/python -m pip install --quiet -c $(CONSTRAINTS) --editable '.[mlflow,otlp,compare,openfeature]' --group $(GROUP)
 	touch $@
