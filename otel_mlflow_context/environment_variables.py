@@ -26,6 +26,10 @@ OTEL_MLFLOW_CONTEXT_TAGS = "OTEL_MLFLOW_CONTEXT_TAGS"
 # "false": no check for uncommitted changes, which starts git. Default "true".
 OTEL_MLFLOW_CONTEXT_DIRTY = "OTEL_MLFLOW_CONTEXT_DIRTY"
 
+# The path of the build stamp (a JSON file, or the folder that holds it). By default it is looked
+# for beside the program.
+OTEL_MLFLOW_CONTEXT_STAMP = "OTEL_MLFLOW_CONTEXT_STAMP"
+
 # The deployment, in the names that MLflow's production tracing guide uses.
 APP_VERSION = "APP_VERSION"
 APP_ENVIRONMENT = "APP_ENVIRONMENT"

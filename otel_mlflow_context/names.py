@@ -21,13 +21,19 @@ VCS_PROVIDER_NAME: Final = "vcs.provider.name"
 VCS_CHANGE_ID: Final = "vcs.change.id"
 # Ours: the semantic conventions have no name for uncommitted changes.
 VCS_REF_HEAD_DIRTY: Final = "vcs.ref.head.dirty"
+# Ours: a tag of the commit, beside the branch or with none; the conventions have one ref only.
+VCS_REF_HEAD_TAG: Final = "vcs.ref.head.tag"
 # https://opentelemetry.io/docs/specs/semconv/resource/
 SERVICE_NAME: Final = "service.name"
 SERVICE_VERSION: Final = "service.version"
 DEPLOYMENT_ENVIRONMENT_NAME: Final = "deployment.environment.name"
 DEPLOYMENT_ENVIRONMENT: Final = "deployment.environment"  # its name before semconv 1.27
 DEPLOYMENT_ID: Final = "deployment.id"
+DEPLOYMENT_NAME: Final = "deployment.name"
+# https://opentelemetry.io/docs/specs/semconv/registry/attributes/cloud/
 CLOUD_REGION: Final = "cloud.region"
+CLOUD_PROVIDER: Final = "cloud.provider"
+CLOUD_PLATFORM: Final = "cloud.platform"
 
 # --- OpenTelemetry: baggage keys, and attributes of the root span ----------------------------
 SESSION_ID: Final = "session.id"
