@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from otel_mlflow_context.context import trace_context
+    from otel_mlflow_context.context import trace_context, update_trace_context
     from otel_mlflow_context.detectors import (
         DeploymentResourceDetector,
         GitResourceDetector,
@@ -29,6 +29,7 @@ __all__ = [
     "DeploymentResourceDetector",
     "detect_resource",
     "trace_context",
+    "update_trace_context",
 ]
 
 _MODULES = {
@@ -40,6 +41,7 @@ _MODULES = {
     "DeploymentResourceDetector": "detectors",
     "detect_resource": "detectors",
     "trace_context": "context",
+    "update_trace_context": "context",
 }
 
 

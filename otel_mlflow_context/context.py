@@ -1,4 +1,4 @@
-"""Request facts from code: who asks, for the time of a `with` block or of a function."""
+"""Request facts from code: who asks, for a `with` block or a function, or from now on."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar, cast
 from uuid import UUID
 
-from opentelemetry import baggage
 from opentelemetry import context as context_api
 from opentelemetry.context import Context
 
-from otel_mlflow_context.facts import METADATA_IN_CONTEXT, max_length
-from otel_mlflow_context.names import CLIENT_REQUEST_ID, SESSION_ID, USER_ID
-from otel_mlflow_context.values import MAX_LENGTH, clean
+from otel_mlflow_context.facts import with_request_facts
+from otel_mlflow_context.names import CLIENT_REQUEST_ID, REQUEST_FACTS, SESSION_ID, USER_ID
+from otel_mlflow_context.settings import current_settings
+from otel_mlflow_context.values import MAX_LENGTH, clean, max_length, request_value
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _MLFLOW: Final = "mlflow."
+_ARGUMENTS: Final = frozenset(
+    name for fact in REQUEST_FACTS for name in (fact.attribute, fact.metadata)
+)
 
 # What `__exit__` has to undo, per task and thread: one object may be entered by many at a time.
 _open_blocks: ContextVar[tuple[Token[Context], ...]] = ContextVar("open_blocks", default=())
@@ -78,8 +81,14 @@ class trace_context:  # noqa: N801  # used like a function, as contextlib's are
             USER_ID: _id("user_id", user_id, USER_ID),
             CLIENT_REQUEST_ID: _id("request_id", request_id, CLIENT_REQUEST_ID),
         }
-        self._baggage = {key: value for key, value in ids.items() if value is not None}
-        self._metadata = _metadata(metadata)
+        self._ids = {key: value for key, value in ids.items() if value is not None}
+        self.metadata = _metadata(metadata)
+
+    def entries(self) -> dict[str, str]:
+        """The baggage: what may be said of the user is asked when it is said."""
+        settings = current_settings()
+        said = {key: request_value(key, value, settings) for key, value in self._ids.items()}
+        return {key: value for key, value in said.items() if value is not None}
 
     def __enter__(self) -> None:
         token = context_api.attach(self._context())
@@ -119,14 +128,7 @@ class trace_context:  # noqa: N801  # used like a function, as contextlib's are
         return cast("Callable[_P, _R]", functools.wraps(function)(wrapper))
 
     def _context(self) -> Context:
-        context = context_api.get_current()
-        for key, value in self._baggage.items():
-            context = baggage.set_baggage(key, value, context)
-        if self._metadata:
-            outer = context_api.get_value(METADATA_IN_CONTEXT, context)
-            merged = {**(outer if isinstance(outer, Mapping) else {}), **self._metadata}
-            context = context_api.set_value(METADATA_IN_CONTEXT, merged, context)
-        return context
+        return with_request_facts(context_api.get_current(), self.entries(), self.metadata)
 
     def _function(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -193,6 +195,51 @@ class trace_context:  # noqa: N801  # used like a function, as contextlib's are
         return wrapper
 
 
+def update_trace_context(
+    *,
+    session_id: str | int | UUID | None = None,
+    user_id: str | int | UUID | None = None,
+    request_id: str | int | UUID | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Say of the trace that is open what became known only inside it: who has logged in.
+
+    The trace's metadata gets it, the entry span of this service, and the baggage of all calls
+    that the trace makes from now on, also where this is called in a nested function, task or
+    thread that has the context (a call from another thread's context takes it along with the
+    propagator ``trusted_baggage`` only). It wins over all that was known before, until the trace
+    ends. Outside of any trace it changes the current context alone, as if a `trace_context`
+    was entered and never left.
+
+    Args:
+        session_id: as in `trace_context`, like all others.
+        user_id: the same.
+        request_id: the same.
+        metadata: the same.
+
+    Raises:
+        ValueError: an argument of another form; the message names it.
+
+    Example:
+
+    >>> from opentelemetry.sdk.trace import TracerProvider
+    >>> from otel_mlflow_context import MlflowContextSpanProcessor
+    >>> provider = TracerProvider()
+    >>> provider.add_span_processor(MlflowContextSpanProcessor())
+    >>> with provider.get_tracer("app").start_as_current_span("answer") as span:
+    ...     update_trace_context(user_id="ada")
+    ...     print(span.attributes["user.id"])
+    ada
+    """
+    said = trace_context(
+        session_id=session_id, user_id=user_id, request_id=request_id, metadata=metadata
+    )
+    # Imported here: it needs the SDK, which a process that only propagates does without.
+    from otel_mlflow_context import live
+
+    live.update(said.entries(), said.metadata)
+
+
 class _Resumable:
     """A context that is attached while some code runs, and keeps what that code left attached.
 
@@ -241,6 +288,8 @@ def _metadata_key(name: object) -> str:
             f"a name in metadata must be text of 1 to {MAX_LENGTH} characters without control "
             f"characters or commas, got {name!r}"
         )
+    if name in _ARGUMENTS:
+        raise ValueError(f"metadata must not have {name!r}, which is an argument of its own")
     if name.startswith(_MLFLOW):
         raise ValueError(f"a name in metadata must not start with {_MLFLOW!r}, got {name!r}")
     return name

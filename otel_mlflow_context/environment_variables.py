@@ -30,6 +30,28 @@ OTEL_MLFLOW_CONTEXT_DIRTY = "OTEL_MLFLOW_CONTEXT_DIRTY"
 # for beside the program.
 OTEL_MLFLOW_CONTEXT_STAMP = "OTEL_MLFLOW_CONTEXT_STAMP"
 
+# The request headers that the propagator `mlflow_headers` reads, each of the three if wanted.
+# Default "session=X-Session-ID,user=X-User-ID,request=X-Request-ID".
+OTEL_MLFLOW_CONTEXT_REQUEST_HEADERS = "OTEL_MLFLOW_CONTEXT_REQUEST_HEADERS"
+
+# The baggage keys that the propagators `mlflow_headers` and `trusted_baggage` take from incoming
+# requests, comma-separated; "feature_flag_*" is every key that begins so. Default "*".
+OTEL_MLFLOW_CONTEXT_INBOUND_KEYS = "OTEL_MLFLOW_CONTEXT_INBOUND_KEYS"
+
+# Where the propagator `trusted_baggage` lets baggage go, comma-separated: names, "*.suffix",
+# addresses and networks. Default "localhost,127.0.0.0/8,::1".
+OTEL_MLFLOW_CONTEXT_TRUSTED_HOSTS = "OTEL_MLFLOW_CONTEXT_TRUSTED_HOSTS"
+
+# "true": `trusted_baggage` lets baggage go into messages (Kafka, Celery, ...) too. Default "false".
+OTEL_MLFLOW_CONTEXT_TRUSTED_MESSAGING = "OTEL_MLFLOW_CONTEXT_TRUSTED_MESSAGING"
+
+# What is written and sent of a user's id: "plain" (default); "hash", its HMAC-SHA256 with the key
+# below; or "drop", nothing.
+OTEL_MLFLOW_CONTEXT_USER_ID = "OTEL_MLFLOW_CONTEXT_USER_ID"
+
+# The key of "hash": at least 16 characters, the same in every service.
+OTEL_MLFLOW_CONTEXT_USER_ID_KEY = "OTEL_MLFLOW_CONTEXT_USER_ID_KEY"
+
 # The deployment, in the names that MLflow's production tracing guide uses.
 APP_VERSION = "APP_VERSION"
 APP_ENVIRONMENT = "APP_ENVIRONMENT"

@@ -6,7 +6,7 @@ it crosses process boundaries and every exporter. Values are always `values.clea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from opentelemetry import baggage
@@ -14,7 +14,6 @@ from opentelemetry import context as context_api
 from opentelemetry.context import Context
 
 from otel_mlflow_context.names import (
-    CLIENT_REQUEST_ID,
     DEPLOYMENT_ENVIRONMENT_NAME,
     FEATURE_FLAG_PREFIX,
     METADATA_KEYS,
@@ -23,9 +22,10 @@ from otel_mlflow_context.names import (
     PROCESS_FACTS,
     REQUEST_FACTS,
     SERVICE_NAME,
+    USER_ID,
 )
 from otel_mlflow_context.settings import Settings
-from otel_mlflow_context.values import MAX_LENGTH, MAX_REQUEST_ID_LENGTH, clean
+from otel_mlflow_context.values import MAX_LENGTH, clean, max_length, request_value
 
 # Where `trace_context(metadata=...)` keeps its entries: in the context but not in its baggage, so
 # that they never leave the process.
@@ -85,6 +85,19 @@ def _first(layers: Iterable[Mapping[str, object]], names: Iterable[str]) -> str 
     return next((value for value in values if value is not None), None)
 
 
+def with_request_facts(
+    context: Context, entries: Mapping[str, str], metadata: Mapping[str, str]
+) -> Context:
+    """The context with more baggage, and more metadata that stays in this process."""
+    for key, value in entries.items():
+        context = baggage.set_baggage(key, value, context)
+    if metadata:
+        outer = context_api.get_value(METADATA_IN_CONTEXT, context)
+        merged = {**(outer if isinstance(outer, Mapping) else {}), **metadata}
+        context = context_api.set_value(METADATA_IN_CONTEXT, merged, context)
+    return context
+
+
 class RequestFacts:
     """Reads what the context says of the request, as attributes of a root span.
 
@@ -92,10 +105,13 @@ class RequestFacts:
     so that no header can change what is known of the process.
     """
 
-    def __init__(self, metadata_keys: Sequence[str] = ()) -> None:
-        self._declared = tuple(metadata_keys)
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._declared = settings.metadata_keys
         self._max_lengths = dict.fromkeys(self._declared, MAX_LENGTH) | {
-            fact.source: max_length(fact.source) for fact in REQUEST_FACTS
+            key: max_length(fact.source)
+            for fact in REQUEST_FACTS
+            for key in (fact.source, *fact.also)
         }
 
     def read(self, context: Context | None) -> Mapping[str, str]:
@@ -116,6 +132,11 @@ class RequestFacts:
             facts = self._from_baggage(entries)
         except TypeError:  # a key that is no text, which baggage that was set in code may have
             facts = self._from_baggage({key: entries[key] for key in entries if _is_text(key)})
+        for attribute, key in _IN_CONTEXT:
+            if key in ambient and attribute not in facts and (value := clean(ambient[key])):
+                facts[attribute] = value
+        if self._settings.user_id != "plain":
+            facts = protected(facts, self._settings)
         if metadata and isinstance(metadata, Mapping):
             facts = combined(facts, attributes_of(metadata))
         return facts
@@ -134,6 +155,11 @@ class RequestFacts:
                 if value and key.startswith(FEATURE_FLAG_PREFIX) and clean(key) == key:
                     facts[key] = value
                     flags += 1
+        for attribute, also in _ALSO:
+            if also in facts:
+                facts.setdefault(attribute, facts[also])
+                if also not in self._declared:
+                    del facts[also]
         if self._declared and (declared := [key for key in self._declared if key in facts]):
             facts[METADATA_KEYS] = ",".join(declared)
         return facts
@@ -144,11 +170,17 @@ def _is_text(key: object) -> bool:
 
 
 _NOTHING: Final[Mapping[str, str]] = {}
+_ALSO: Final = tuple((fact.attribute, key) for fact in REQUEST_FACTS for key in fact.also)
+_IN_CONTEXT: Final = tuple(
+    (fact.attribute, fact.in_context) for fact in REQUEST_FACTS if fact.in_context
+)
 
 
-def max_length(key: str) -> int:
-    """How many characters the value of an attribute or baggage key may have."""
-    return MAX_REQUEST_ID_LENGTH if key == CLIENT_REQUEST_ID else MAX_LENGTH
+def protected(facts: Mapping[str, str], settings: Settings) -> dict[str, str]:
+    """The attributes with the user's id as it may be written, or without it."""
+    user_id = request_value(USER_ID, facts.get(USER_ID), settings)
+    others = {key: value for key, value in facts.items() if key != USER_ID}
+    return {**others, USER_ID: user_id} if user_id else others
 
 
 def combined(facts: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:

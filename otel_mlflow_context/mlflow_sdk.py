@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import re
 import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ from otel_mlflow_context.facts import (
     combined,
     fact_attributes,
     metadata_of,
+    protected,
     tags_of,
 )
 from otel_mlflow_context.names import (
@@ -31,7 +33,11 @@ from otel_mlflow_context.names import (
     MLFLOW_METADATA,
     MLFLOW_SOURCE_NAME,
     MLFLOW_SOURCE_TYPE,
+    MLFLOW_TRACE_USER,
+    USER_ID,
 )
+from otel_mlflow_context.settings import current_settings
+from otel_mlflow_context.values import request_value
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -56,6 +62,8 @@ PRIVATE_NAMES: Final = (
 )
 """What is used that is not public API, as (module, name); a test asks each version for each."""
 
+_TRACE_ID: Final = re.compile("[0-9a-f]{32}$")
+
 # What MLflow finds by itself (mlflow/tracing/utils/environment.py).
 _FOUND_BY_MLFLOW: Final = GIT_METADATA | {MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE}
 
@@ -78,6 +86,9 @@ def begin_trace(
         whether MLflow's SDK reads this span, so that its attributes must be `encoded`.
     """
     facts = combined(facts, _declared_by_application())
+    settings = current_settings()
+    if settings.user_id != "plain":
+        facts = protected(facts, settings)
     manager = _trace_manager()
     trace_id = manager.get_mlflow_trace_id_from_otel_id(span.context.trace_id)
     if trace_id is None:
@@ -109,6 +120,39 @@ def finish_trace(span: ReadableSpan) -> None:
     span._attributes._dict.update(encoded(attributes_of(metadata)))  # type: ignore[union-attr]  # noqa: SLF001
 
 
+def update_trace(otel_trace_id: int, facts: Mapping[str, str]) -> bool:
+    """Write facts to a trace that is open, over what is there.
+
+    Returns:
+        Whether MLflow's SDK holds the trace.
+    """
+    if not is_loaded():
+        return False
+    manager = _trace_manager()
+    trace_id = manager.get_mlflow_trace_id_from_otel_id(otel_trace_id)
+    if trace_id is None:
+        return False
+    with manager.get_trace(trace_id) as trace:
+        if trace is None:
+            return False
+        if not _is_remote(trace):
+            metadata = metadata_of(facts)
+            request_id = metadata.pop(MLFLOW_CLIENT_REQUEST_ID, None)
+            trace.info.trace_metadata.update(metadata)
+            if request_id:
+                trace.info.client_request_id = request_id
+        return True
+
+
+def active_trace_id() -> int | None:
+    """The current trace of MLflow's SDK, by OpenTelemetry's id."""
+    if not is_loaded():
+        return None
+    active = sys.modules["mlflow"].get_active_trace_id()
+    hexadecimal = _TRACE_ID.search(active or "")
+    return int(hexadecimal[0], 16) if hexadecimal else None
+
+
 def _is_remote(trace: Any) -> bool:
     """Whether the trace is another process's, and MLflow will not export it from here."""
     return bool(getattr(trace, "is_remote_trace", False))
@@ -121,6 +165,7 @@ def _merge(info: Any, facts: Mapping[str, str]) -> dict[str, str]:
         What is true of the trace now: the facts, and all that the application set.
     """
     metadata = info.trace_metadata
+    _protect_user(metadata)
     found = _found_by_mlflow()
     for key, value in facts.items():
         if key != MLFLOW_CLIENT_REQUEST_ID and metadata.get(key) in (None, "", found.get(key)):
@@ -140,6 +185,15 @@ def _merge(info: Any, facts: Mapping[str, str]) -> dict[str, str]:
     if info.client_request_id:
         result[MLFLOW_CLIENT_REQUEST_ID] = info.client_request_id
     return result
+
+
+def _protect_user(metadata: dict[str, str]) -> None:
+    """What the application told MLflow of the user is bound to the setting `user_id` too."""
+    settings = current_settings()
+    if settings.user_id != "plain" and MLFLOW_TRACE_USER in metadata:
+        user_id = request_value(USER_ID, metadata.pop(MLFLOW_TRACE_USER), settings)
+        if user_id:
+            metadata[MLFLOW_TRACE_USER] = user_id
 
 
 def _trace_manager() -> Any:

@@ -40,6 +40,8 @@ SESSION_ID: Final = "session.id"
 USER_ID: Final = "user.id"
 CLIENT_REQUEST_ID: Final = "mlflow.client_request_id"
 FEATURE_FLAG_PREFIX: Final = "feature_flag_"
+# https://opentelemetry.io/docs/specs/semconv/registry/attributes/gen-ai/
+GEN_AI_CONVERSATION_ID: Final = "gen_ai.conversation.id"
 
 # Ours, on the root span: which other attributes are trace metadata too, comma-separated.
 METADATA_KEYS: Final = "otel_mlflow_context.metadata_keys"
@@ -78,15 +80,19 @@ class Fact:
     attribute: str
     """The attribute of the root span that carries it."""
     also: tuple[str, ...] = ()
-    """Older names of `source`, read when it is not there."""
+    """Other names of `source`, read when it is not there."""
+    in_context: str | None = None
+    """The key of OpenTelemetry's context, not of its baggage, that says it, read after these."""
 
 
 def _process(name: str, source: str, metadata: str, *also: str) -> Fact:
     return Fact(name, source, metadata, attribute=metadata, also=also)
 
 
-def _request(name: str, source: str, metadata: str) -> Fact:
-    return Fact(name, source, metadata, attribute=source)
+def _request(
+    name: str, source: str, metadata: str, *also: str, in_context: str | None = None
+) -> Fact:
+    return Fact(name, source, metadata, attribute=source, also=also, in_context=in_context)
 
 
 PROCESS_FACTS: Final = (
@@ -107,8 +113,15 @@ PROCESS_FACTS: Final = (
 """Who made this process: known once, from a Resource."""
 
 REQUEST_FACTS: Final = (
-    _request("session", SESSION_ID, MLFLOW_TRACE_SESSION),
-    _request("user", USER_ID, MLFLOW_TRACE_USER),
+    # OpenInference's `using_session` and `using_user` set context values of these names.
+    _request(
+        "session",
+        SESSION_ID,
+        MLFLOW_TRACE_SESSION,
+        GEN_AI_CONVERSATION_ID,
+        in_context="session.id",
+    ),
+    _request("user", USER_ID, MLFLOW_TRACE_USER, in_context="user.id"),
     _request("request", CLIENT_REQUEST_ID, MLFLOW_CLIENT_REQUEST_ID),
 )
 """Who asked: known per request, from baggage. Baggage of the prefix `feature_flag_` is read too."""

@@ -11,7 +11,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
-from otel_mlflow_context import mlflow_sdk
+from otel_mlflow_context import live, mlflow_sdk
 from otel_mlflow_context.facts import (
     RequestFacts,
     attributes_of,
@@ -87,7 +87,7 @@ class MlflowContextSpanProcessor(SpanProcessor):
             source_type=source_type,
             tags=tags,
         )
-        self._request_facts = RequestFacts(self._settings.metadata_keys)
+        self._request_facts = RequestFacts(self._settings)
         self._given = resource
         self._detected = _detected() if resource is None else None
         # The provider's resource and the facts that follow from it: one tuple, so that a thread
@@ -123,15 +123,19 @@ class MlflowContextSpanProcessor(SpanProcessor):
             ):
                 facts = self._with_others(span, facts)
             span.set_attributes(facts)
+            live.opened(span)
         except Exception as error:
             self._log_once(error)
 
     def on_end(self, span: ReadableSpan) -> None:
-        if not self._unheld or span.context.span_id not in self._unheld:
+        parent = span.parent
+        if parent is not None and not parent[_IS_REMOTE]:
             return
         try:
-            self._unheld.discard(span.context.span_id)
-            mlflow_sdk.finish_trace(span)
+            live.ended(span)
+            if self._unheld and span.context.span_id in self._unheld:
+                self._unheld.discard(span.context.span_id)
+                mlflow_sdk.finish_trace(span)
         except Exception as error:
             self._log_once(error)
 

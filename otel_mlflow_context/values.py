@@ -7,6 +7,9 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from otel_mlflow_context.names import CLIENT_REQUEST_ID, USER_ID
+from otel_mlflow_context.settings import Settings
+
 MAX_LENGTH: Final = 250
 """Characters. MLflow 3.17 refuses a session over 250, and shows no more of any value."""
 MAX_REQUEST_ID_LENGTH: Final = 50
@@ -47,6 +50,43 @@ def clean(value: object, max_length: int = MAX_LENGTH) -> str | None:
         digest = hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]
         text = f"{text[: max_length - _DIGEST_LENGTH - 1]}~{digest}"
     return text or None
+
+
+def request_value(key: str, value: object, settings: Settings) -> str | None:
+    """The value of a request fact from any entrance: header, baggage, code, another library.
+
+    Args:
+        key: its baggage key.
+        value: of any form; see `clean`.
+        settings: `user_id` and `user_id_key` say what becomes of a user's id.
+
+    A user's id that is a hash already, made by another service, stays as it is.
+
+    >>> settings = Settings(user_id="hash", user_id_key="not in the source code")
+    >>> request_value("user.id", "ada", settings)[:20]
+    'hmac-sha256:15d82a52'
+    """
+    text = clean(value, max_length(key))
+    if key != USER_ID or settings.user_id == "plain" or text is None:
+        return text
+    if settings.user_id == "drop" or not settings.user_id_key:
+        return None
+    return text if _HASHED.fullmatch(text) else _hashed(text, settings.user_id_key)
+
+
+def max_length(key: str) -> int:
+    """How many characters the value of an attribute or baggage key may have."""
+    return MAX_REQUEST_ID_LENGTH if key == CLIENT_REQUEST_ID else MAX_LENGTH
+
+
+_HASH: Final = "hmac-sha256:"
+_HASHED: Final = re.compile(f"{_HASH}[0-9a-f]{{64}}")
+
+
+def _hashed(user_id: str, key: str) -> str:
+    import hmac  # loads OpenSSL
+
+    return _HASH + hmac.new(key.encode(), user_id.encode(), "sha256").hexdigest()
 
 
 def _as_text(value: object) -> str:

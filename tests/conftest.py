@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,12 @@ _GIT_ENVIRONMENT = {
 
 
 @pytest.fixture(autouse=True)
-def _fresh_settings() -> None:
+def _fresh_settings() -> Iterator[None]:
     from otel_mlflow_context import settings
 
-    settings.current_settings.cache_clear()
+    settings.forget()
+    yield
+    settings.forget()
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from otel_mlflow_context import trace_context
 from otel_mlflow_context.facts import RequestFacts
+from otel_mlflow_context.settings import Settings
 
 tracer = TracerProvider().get_tracer("test")
 
@@ -21,7 +22,7 @@ def session() -> object:
 
 
 def facts() -> dict[str, str]:
-    return dict(RequestFacts().read(None))
+    return dict(RequestFacts(Settings()).read(None))
 
 
 def test_it_sets_baggage_for_a_block() -> None:

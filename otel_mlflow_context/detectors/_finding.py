@@ -1,4 +1,4 @@
-"""One thing that one source says of the process: a resource attribute, its value, and who says so."""
+"""One thing that one source says of the process: an attribute, its value, and who says so."""
 
 from __future__ import annotations
 

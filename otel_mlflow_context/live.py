@@ -1,0 +1,190 @@
+"""The traces that are open in this process, for what becomes known of them only on the way.
+
+An entry span (a trace's root, or a service's first span of one) is here from its start to its end.
+What `update_trace_context` says of a trace is kept beside it: the context in which it was said may
+be gone, with a thread pool's or a nested task's, before the next call goes out.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from opentelemetry import baggage
+from opentelemetry import context as context_api
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span
+from opentelemetry.trace import get_current_span
+
+from otel_mlflow_context import mlflow_sdk
+from otel_mlflow_context.facts import attributes_of, combined, tags_of, with_request_facts
+from otel_mlflow_context.names import METADATA_KEYS
+from otel_mlflow_context.settings import current_settings
+
+_logger = logging.getLogger(__name__)
+
+# Spans that never end must not fill the memory; so many are never open at once.
+_MAX_OPEN: Final = 10_000
+
+
+@dataclass
+class _Late:
+    """What `update_trace_context` has said of a trace."""
+
+    baggage: dict[str, str] = field(default_factory=dict)
+    replaced: dict[str, list[object]] = field(default_factory=dict)
+    """By baggage key, what the context said before each time; None where it said nothing."""
+
+
+# By the trace's id. One trace may enter a process twice: then the spans that came later are in
+# `_more`.
+_open: dict[int, Span] = {}
+_more: dict[int, list[Span]] = {}
+_late: dict[int, _Late] = {}
+_lock = threading.Lock()
+
+
+def opened(span: Span) -> None:
+    """An entry span has started."""
+    trace_id = span.context.trace_id
+    if _open.setdefault(trace_id, span) is not span:
+        with _lock:
+            _more.setdefault(trace_id, []).append(span)
+    if len(_open) > _MAX_OPEN:
+        with _lock:
+            _forget(next(iter(_open)))
+
+
+def ended(span: ReadableSpan) -> None:
+    """An entry span has ended; with its trace's last one goes what was said of the trace."""
+    trace_id, span_id = span.context.trace_id, span.context.span_id
+    first = _open.get(trace_id)
+    if first is None:
+        return
+    if trace_id not in _more and first.context.span_id == span_id:
+        late = _late.get(trace_id)
+        _forget(trace_id)
+        if late is not None:
+            _restore_context(late)
+        return
+    with _lock:
+        rest = [it for it in (first, *_more.pop(trace_id, ())) if it.context.span_id != span_id]
+        if rest:
+            _open[trace_id] = rest[0]
+        if rest[1:]:
+            _more[trace_id] = rest[1:]
+
+
+def _forget(trace_id: int) -> None:
+    _open.pop(trace_id, None)
+    _more.pop(trace_id, None)
+    _late.pop(trace_id, None)
+
+
+def update(entries: Mapping[str, str], metadata: Mapping[str, str]) -> None:
+    """Say something of the current traces, over what is there: `update_trace_context`.
+
+    Args:
+        entries: request facts, by baggage key.
+        metadata: more trace metadata, by name.
+    """
+    try:
+        trace_ids = _current_traces()
+        _remember(trace_ids, entries)
+        record({**entries, **attributes_of(metadata)}, trace_ids)
+        # Of an open trace the metadata is with the trace; what comes after must not have it.
+        context = with_request_facts(
+            context_api.get_current(), entries, {} if trace_ids else metadata
+        )
+        context_api.attach(context)
+    except Exception as error:
+        _log_once(error)
+
+
+_logged: set[type[Exception]] = set()
+
+
+def _log_once(error: Exception) -> None:
+    if type(error) not in _logged:
+        _logged.add(type(error))
+        _logger.warning("a trace goes on without what was said of it", exc_info=error)
+
+
+def record(facts: Mapping[str, str], trace_ids: Iterable[int] | None = None) -> None:
+    """Write facts, as attributes of a root span, to traces: by default to those that are current.
+
+    To their entry spans in this process, and where MLflow's SDK holds the trace, to its metadata.
+    """
+    for trace_id in _current_traces() if trace_ids is None else trace_ids:
+        held = mlflow_sdk.update_trace(trace_id, facts)
+        for span in (_open.get(trace_id), *_more.get(trace_id, ())):
+            if span is not None and span.is_recording():
+                span.set_attributes(_attributes(span, facts, held=held))
+
+
+def _attributes(span: Span, facts: Mapping[str, str], *, held: bool) -> Mapping[str, str]:
+    settings = current_settings()
+    declared = (span.attributes or {}).get(METADATA_KEYS)
+    if METADATA_KEYS in facts and isinstance(declared, str):
+        facts = combined({METADATA_KEYS: declared}, facts)
+    if settings.tags and (span.parent is None or settings.trace_boundary == "service"):
+        facts = {**facts, **tags_of(facts)}
+    return mlflow_sdk.encoded(facts) if held else facts
+
+
+def _current_traces() -> set[int]:
+    """OpenTelemetry's current trace and that of MLflow's SDK, which may be another."""
+    trace_ids = {get_current_span().get_span_context().trace_id, mlflow_sdk.active_trace_id()}
+    return {trace_id for trace_id in trace_ids if trace_id}
+
+
+# --- What was said late, for outgoing calls ----------------------------------------------------
+
+
+def _remember(trace_ids: set[int], entries: Mapping[str, str]) -> None:
+    context = context_api.get_current()
+    for trace_id in trace_ids & _open.keys() if entries else ():
+        late = _late.setdefault(trace_id, _Late())
+        for key, value in entries.items():
+            before = late.baggage.get(key) or baggage.get_baggage(key, context)
+            late.replaced.setdefault(key, []).append(before)
+            late.baggage[key] = value
+
+
+def with_late_baggage(context: Context) -> Context:
+    """The context with what was said of its trace elsewhere since.
+
+    A `trace_context` that was entered since, and says something else, wins.
+    """
+    late = _late.get(get_current_span(context).get_span_context().trace_id)
+    if late is None:
+        active = mlflow_sdk.active_trace_id()
+        late = _late.get(active) if active else None
+    if late is not None:
+        for key, value in list(late.baggage.items()):
+            present = baggage.get_baggage(key, context)
+            if present is None or present in late.replaced[key]:
+                context = baggage.set_baggage(key, value, context)
+    return context
+
+
+def _restore_context(late: _Late) -> None:
+    """Take what was said of a trace out of the context that goes on after it.
+
+    A span that is current in OpenTelemetry's context has taken it along when it ended. MLflow's
+    SDK has a context of its own: there, the next trace would be the last one's user's.
+    """
+    context = current = context_api.get_current()
+    for key, value in late.baggage.items():
+        before = late.replaced[key][0]
+        if before != value and baggage.get_baggage(key, context) == value:
+            context = (
+                baggage.remove_baggage(key, context)
+                if before is None
+                else baggage.set_baggage(key, before, context)
+            )
+    if context is not current:
+        context_api.attach(context)
