@@ -101,7 +101,11 @@ class TrustedBaggagePropagator(TextMapPropagator):
         getter: Getter[CarrierT] = default_getter,
     ) -> Context:
         context = context_api.get_current() if context is None else context
-        received = baggage.get_all(self._w3c.extract(carrier, Context(), getter))
+        try:
+            received = baggage.get_all(self._w3c.extract(carrier, Context(), getter))
+        except Exception as error:  # OpenTelemetry's raises for bytes that are no UTF-8
+            _log_once("baggage of a request cannot be read: %s", error)
+            return context
         for key, value in received.items():
             if _may_come_in(key):
                 context = baggage.set_baggage(key, value, context)
@@ -114,10 +118,13 @@ class TrustedBaggagePropagator(TextMapPropagator):
         setter: Setter[CarrierT] = default_setter,
     ) -> None:
         context = context_api.get_current() if context is None else context
-        if _is_trusted(get_current_span(context)):
-            self._w3c.inject(carrier, _for_sending(context), setter)
-        else:
-            _remove_baggage(carrier)
+        try:
+            if _is_trusted(get_current_span(context)):
+                self._w3c.inject(carrier, _for_sending(context), setter)
+                return
+        except Exception as error:
+            _log_once("a call goes out without its baggage: %s", error)
+        _remove_baggage(carrier)
 
     @property
     def fields(self) -> set[str]:
@@ -154,7 +161,10 @@ def outgoing_headers(url: str, headers: Mapping[str, str] | None = None) -> dict
     else:
         TraceContextTextMapPropagator().inject(result)
     if _all_trusted([_host(url)]):
-        W3CBaggagePropagator().inject(result, _for_sending(context_api.get_current()))
+        try:
+            W3CBaggagePropagator().inject(result, _for_sending(context_api.get_current()))
+        except Exception as error:
+            _log_once("a call goes out without its baggage: %s", error)
     return result
 
 
@@ -287,6 +297,16 @@ def _remove_baggage(carrier: object) -> None:
 
 def _is_baggage(key: object) -> bool:
     return isinstance(key, (str, bytes)) and key.lower() in (_BAGGAGE, _BAGGAGE.encode())
+
+
+_logged: set[str] = set()
+
+
+def _log_once(message: str, error: Exception) -> None:
+    if message not in _logged:
+        _logged.add(message)
+        # The error's text may hold what could not be read: an id.
+        _logger.warning(message, type(error).__name__)
 
 
 @functools.cache

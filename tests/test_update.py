@@ -82,9 +82,7 @@ def test_tags_are_written_late_too() -> None:
     traced = Traced()
     with traced.tracer.start_as_current_span("root"):
         update_trace_context(user_id="ada")
-    assert (traced.ended()["root"].attributes or {})[
-        "mlflow.traceTag.mlflow.trace.user"
-    ] == "ada"
+    assert (traced.ended()["root"].attributes or {})["mlflow.traceTag.mlflow.trace.user"] == "ada"
 
 
 def test_the_entry_span_of_a_service_has_it(traced: Traced) -> None:
