@@ -35,7 +35,7 @@ METADATA_IN_CONTEXT: Final = context_api.create_key("otel-mlflow-context-metadat
 _UNKNOWN_SERVICE: Final = "unknown_service"
 # A span keeps 128 attributes and drops the oldest: baggage with more flags than this, made by
 # mistake or with intent, must not push out what is known of the process.
-_MAX_FEATURE_FLAGS: Final = 64
+MAX_FEATURE_FLAGS: Final = 64
 
 _ENVIRONMENT: Final = next(
     fact.attribute for fact in PROCESS_FACTS if fact.source == DEPLOYMENT_ENVIRONMENT_NAME
@@ -150,7 +150,7 @@ class RequestFacts:
                 if value is not None:
                     facts[key] = value
             # `in` takes half as long as `startswith`, and most entries are no flags.
-            elif FEATURE_FLAG_PREFIX in key and flags < _MAX_FEATURE_FLAGS:
+            elif FEATURE_FLAG_PREFIX in key and flags < MAX_FEATURE_FLAGS:
                 value = clean(raw)
                 if value and key.startswith(FEATURE_FLAG_PREFIX) and clean(key) == key:
                     facts[key] = value

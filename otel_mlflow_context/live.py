@@ -20,8 +20,14 @@ from opentelemetry.sdk.trace import ReadableSpan, Span
 from opentelemetry.trace import get_current_span
 
 from otel_mlflow_context import mlflow_sdk
-from otel_mlflow_context.facts import attributes_of, combined, tags_of, with_request_facts
-from otel_mlflow_context.names import METADATA_KEYS
+from otel_mlflow_context.facts import (
+    MAX_FEATURE_FLAGS,
+    attributes_of,
+    combined,
+    tags_of,
+    with_request_facts,
+)
+from otel_mlflow_context.names import FEATURE_FLAG_PREFIX, METADATA_KEYS
 from otel_mlflow_context.settings import current_settings
 
 _logger = logging.getLogger(__name__)
@@ -127,9 +133,13 @@ def record(facts: Mapping[str, str], trace_ids: Iterable[int] | None = None) -> 
 
 def _attributes(span: Span, facts: Mapping[str, str], *, held: bool) -> Mapping[str, str]:
     settings = current_settings()
-    declared = (span.attributes or {}).get(METADATA_KEYS)
+    present = span.attributes or {}
+    declared = present.get(METADATA_KEYS)
     if METADATA_KEYS in facts and isinstance(declared, str):
         facts = combined({METADATA_KEYS: declared}, facts)
+    flags = [key for key in facts if key.startswith(FEATURE_FLAG_PREFIX) and key not in present]
+    if flags and sum(key.startswith(FEATURE_FLAG_PREFIX) for key in present) >= MAX_FEATURE_FLAGS:
+        facts = {key: value for key, value in facts.items() if key not in flags}
     if settings.tags and (span.parent is None or settings.trace_boundary == "service"):
         facts = {**facts, **tags_of(facts)}
     return mlflow_sdk.encoded(facts) if held else facts
