@@ -192,16 +192,17 @@ def incoming_headers(headers: Mapping[str, str]) -> Generator[None, None, None]:
         context = propagator.extract(carrier, context)
     mlflow_context = _of_mlflow("set_tracing_context_from_http_request_headers")
     has_caller = get_current_span(context).get_span_context().is_valid
-    token = context_api.attach(context)
-    try:
-        with mlflow_context(carrier) if mlflow_context and has_caller else nullcontext():
+    with mlflow_context(carrier) if mlflow_context and has_caller else nullcontext():
+        # MLflow's attaches a context without baggage: ours comes after.
+        token = context_api.attach(context)
+        try:
             yield
-    finally:
-        context_api.detach(token)
+        finally:
+            context_api.detach(token)
 
 
 def _of_mlflow(name: str) -> Callable[..., Any] | None:
-    """A public function of MLflow's SDK, where that is loaded and (since 3.7) has it."""
+    """A public function of MLflow's SDK, where that is loaded and (since 3.9) has it."""
     return getattr(sys.modules.get("mlflow.tracing"), name, None)
 
 
