@@ -19,9 +19,10 @@ from opentelemetry.trace import StatusCode
 
 from otel_mlflow_context import environment_variables as env
 from otel_mlflow_context.facts import metadata_of
-from otel_mlflow_context.names import MLFLOW_CLIENT_REQUEST_ID
+from otel_mlflow_context.names import MLFLOW_CLIENT_REQUEST_ID, USER_ID
 from otel_mlflow_context.settings import current_settings
-from otel_mlflow_context.values import clean
+from otel_mlflow_context.spans import with_attributes
+from otel_mlflow_context.values import clean, request_value
 
 try:
     import requests
@@ -105,6 +106,8 @@ class MlflowSpanExporter(SpanExporter):
         if self._client is None or self._shut_down:
             return SpanExportResult.FAILURE
         deadline = time.monotonic() + self._timeout
+        if current_settings().user_id != "plain":
+            spans = [_with_protected_user(span) for span in spans]
         stored: list[ReadableSpan] = []
         try:
             if self._otlp is None:
@@ -329,6 +332,16 @@ class _Session(requests.Session):
             answer.status_code = HTTPStatus.OK
             answer._content = b""  # noqa: SLF001  # requests' way to make one by hand
             return answer
+
+
+def _with_protected_user(span: ReadableSpan) -> ReadableSpan:
+    """What the application itself wrote on a span is bound to the setting `user_id` too."""
+    attributes = span.attributes
+    if not attributes or USER_ID not in attributes:
+        return span
+    plain = {key: value for key, value in attributes.items() if key != USER_ID}
+    user_id = request_value(USER_ID, attributes[USER_ID], current_settings())
+    return with_attributes(span, {**plain, USER_ID: user_id} if user_id else plain)
 
 
 def _by_trace(spans: Iterable[ReadableSpan]) -> dict[str, list[ReadableSpan]]:

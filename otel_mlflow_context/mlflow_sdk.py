@@ -37,6 +37,7 @@ from otel_mlflow_context.names import (
     USER_ID,
 )
 from otel_mlflow_context.settings import current_settings
+from otel_mlflow_context.spans import with_attributes
 from otel_mlflow_context.values import request_value
 
 if TYPE_CHECKING:
@@ -260,20 +261,7 @@ def _with_plain_text(span: ReadableSpan) -> ReadableSpan:
     attributes = span.attributes
     if not attributes or (plain := _decoded(attributes)) == attributes:
         return span
-    return ReadableSpan(
-        name=span.name,
-        context=span.context,
-        parent=span.parent,
-        resource=span.resource,
-        attributes=plain,
-        events=span.events,
-        links=span.links,
-        kind=span.kind,
-        status=span.status,
-        start_time=span.start_time,
-        end_time=span.end_time,
-        instrumentation_scope=span.instrumentation_scope,
-    )
+    return with_attributes(span, plain)
 
 
 # --- Into every provider that MLflow makes -----------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,8 @@ from typing import Any
 
 import mlflow
 import pytest
-from opentelemetry import trace
+from opentelemetry import baggage, trace
+from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace.export import SpanExportResult
 from packaging.version import Version
@@ -141,7 +143,7 @@ def test_a_service_behind_a_front_end_that_sends_no_spans_has_its_metadata(
     server: Any, experiment: str, recorded: Any, traces: Any, monkeypatch: Any
 ) -> None:
     monkeypatch.setenv("OTEL_MLFLOW_CONTEXT_TRACE_BOUNDARY", "service")
-    settings.current_settings.cache_clear()
+    settings.forget()
     parent = trace.SpanContext(1 << 100, 2, is_remote=True, trace_flags=trace.TraceFlags(1))
     context = trace.set_span_in_context(trace.NonRecordingSpan(parent))
     with recorded.tracer.start_as_current_span("entry", context=context):
@@ -238,3 +240,64 @@ def test_no_line_of_code_is_needed(
     [stored] = traces(server.uri, experiment)
     assert stored.info.trace_metadata["app_version"] == "1.10"
     assert stored.info.trace_metadata["mlflow.source.name"] == "app.py"
+
+
+@pytest.mark.parametrize("policy", ["hash", "drop"])
+def test_no_span_carries_a_user_in_plain_where_the_setting_says_so(
+    server: Any, experiment: str, recorded: Any, traces: Any, policy: str
+) -> None:
+    settings.override(user_id=policy, user_id_key="not in the source code")
+    recorded.trace(**{"user.id": "grace"})
+    with recorded.tracer.start_as_current_span("root", attributes={"user.id": "grace"}) as root:
+        root.set_attribute("user.id", "heidi")
+    MlflowSpanExporter(server.uri, experiment_name=experiment).export(recorded.take())
+    stored = traces(server.uri, experiment)
+    assert len(stored) == 2
+    for trace_ in stored:
+        user = trace_.info.trace_metadata.get("mlflow.trace.user", "")
+        assert user.startswith("hmac-sha256:") if policy == "hash" else not user
+        everything = str([span.to_dict() for span in trace_.data.spans]) + str(trace_.info.tags)
+        assert not any(name in everything for name in ("ada", "grace", "heidi"))
+
+
+def test_hostile_baggage_costs_no_trace(
+    server: Any, experiment: str, recorded: Any, traces: Any
+) -> None:
+    values = ["x" * 8_192, "a\x00b", "a\r\nX-Admin: 1", "\ud800", "%zz", "", "👩‍🚀" * 300, "'`\""]
+    keys = ["session.id", "user.id", "feature_flag_a", "mlflow.client_request_id"]
+    reserved = ["mlflow.source.git.commit", "mlflow.trace.sizeStats", "service.name"]
+    contexts = [
+        functools.reduce(
+            lambda context, key, value=value: baggage.set_baggage(key, value, context),
+            [*keys, *reserved, *(f"feature_flag_{n}\n" for n in range(180))],
+            Context(),
+        )
+        for value in values
+    ]
+    for context in contexts:
+        recorded.tracer.start_span("root", context=context).end()
+    exporter = MlflowSpanExporter(server.uri, experiment_name=experiment)
+    assert exporter.export(recorded.take()) is SpanExportResult.SUCCESS
+    stored = traces(server.uri, experiment)
+    assert len(stored) == len(values)
+    for trace_ in stored:
+        metadata = trace_.info.trace_metadata
+        assert metadata["mlflow.source.git.commit"] == "c0ffee"
+        assert metadata["service_name"] == "qa"
+        assert all(len(value) <= 250 and "\x00" not in value for value in metadata.values())
+
+
+def test_two_long_ids_that_begin_alike_stay_two_sessions(
+    server: Any, experiment: str, recorded: Any, traces: Any
+) -> None:
+    for end in "ab":
+        recorded.trace(session="s" * 299 + end)
+    MlflowSpanExporter(server.uri, experiment_name=experiment).export(recorded.take())
+    sessions = {
+        trace_.info.trace_metadata["mlflow.trace.session"]
+        for trace_ in traces(server.uri, experiment)
+    }
+    assert len(sessions) == 2
+    for session in sessions:
+        found = traces(server.uri, experiment, f"metadata.`mlflow.trace.session` = '{session}'")
+        assert len(found) == 1
