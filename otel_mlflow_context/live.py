@@ -27,7 +27,7 @@ from otel_mlflow_context.facts import (
     tags_of,
     with_request_facts,
 )
-from otel_mlflow_context.names import FEATURE_FLAG_PREFIX, METADATA_KEYS
+from otel_mlflow_context.names import FEATURE_FLAG_PREFIX, METADATA_KEYS, REQUEST_FACTS
 from otel_mlflow_context.settings import current_settings
 
 _logger = logging.getLogger(__name__)
@@ -164,20 +164,27 @@ def _remember(trace_ids: set[int], entries: Mapping[str, str]) -> None:
             late.baggage[key] = value
 
 
-def with_late_baggage(context: Context) -> Context:
-    """The context with what was said of its trace elsewhere since.
+def with_baggage_of_trace(context: Context) -> Context:
+    """The context with what is known of who asks for its trace, but not in this context.
 
-    A `trace_context` that was entered since, and says something else, wins.
+    That is what was said elsewhere since, if no `trace_context` that was entered later says
+    something else; and, where the context says nothing, what the entry span says: some servers'
+    instrumentations (aiohttp's) start a span with the baggage of the request but do not attach it.
     """
-    late = _late.get(get_current_span(context).get_span_context().trace_id)
-    if late is None:
-        active = mlflow_sdk.active_trace_id()
-        late = _late.get(active) if active else None
+    trace_id = get_current_span(context).get_span_context().trace_id
+    if trace_id not in _open:
+        trace_id = mlflow_sdk.active_trace_id() or 0
+    late = _late.get(trace_id)
     if late is not None:
         for key, value in list(late.baggage.items()):
             present = baggage.get_baggage(key, context)
             if present is None or present in late.replaced[key]:
                 context = baggage.set_baggage(key, value, context)
+    entry = _open.get(trace_id)
+    attributes = mlflow_sdk.decoded((entry and entry.attributes) or {})
+    for fact in REQUEST_FACTS:
+        if fact.attribute in attributes and baggage.get_baggage(fact.source, context) is None:
+            context = baggage.set_baggage(fact.source, attributes[fact.attribute], context)
     return context
 
 

@@ -115,7 +115,7 @@ def finish_trace(span: ReadableSpan) -> None:
     with manager.get_trace(trace_id) as trace:
         if trace is None or _is_remote(trace):
             return
-        metadata = _merge(trace.info, metadata_of(_decoded(span.attributes or {})))
+        metadata = _merge(trace.info, metadata_of(decoded(span.attributes or {})))
     # A span that has ended takes no attribute any more: this goes past that, and comes before
     # MLflow's processor takes the span for export.
     span._attributes._dict.update(encoded(attributes_of(metadata)))  # type: ignore[union-attr]  # noqa: SLF001
@@ -149,7 +149,10 @@ def active_trace_id() -> int | None:
     """The current trace of MLflow's SDK, by OpenTelemetry's id."""
     if not is_loaded():
         return None
-    active = sys.modules["mlflow"].get_active_trace_id()
+    try:
+        active = sys.modules["mlflow"].get_active_trace_id()
+    except Exception:  # MLflow 3.6 raises where the current span is not its own
+        return None
     hexadecimal = _TRACE_ID.search(active or "")
     return int(hexadecimal[0], 16) if hexadecimal else None
 
@@ -239,7 +242,7 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _decoded(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def decoded(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes, with our facts as plain text."""
     decoded = dict(attributes)
     for key in (*fact_attributes(attributes), *tags_of(attributes)):
@@ -259,7 +262,7 @@ def _export_plain_text(
 
 def _with_plain_text(span: ReadableSpan) -> ReadableSpan:
     attributes = span.attributes
-    if not attributes or (plain := _decoded(attributes)) == attributes:
+    if not attributes or (plain := decoded(attributes)) == attributes:
         return span
     return with_attributes(span, plain)
 

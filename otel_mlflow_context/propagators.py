@@ -233,7 +233,7 @@ def _for_sending(context: Context) -> Context:
     """The context with the baggage as it may be sent."""
     from otel_mlflow_context import live
 
-    context = live.with_late_baggage(context)
+    context = live.with_baggage_of_trace(context)
     settings = current_settings()
     if settings.user_id == "plain" or (user_id := baggage.get_baggage(USER_ID, context)) is None:
         return context
