@@ -154,7 +154,7 @@ def experiment(request: pytest.FixtureRequest) -> str:
     return f"{request.node.name}-{time.time_ns()}"
 
 
-Traces = Callable[[str, str], list[Any]]
+Traces = Callable[..., list[Any]]
 
 
 @pytest.fixture
@@ -162,7 +162,9 @@ def traces() -> Traces:
     """The traces that MLflow's client finds in an experiment, the oldest first."""
     from mlflow import MlflowClient
 
-    def traces(uri: str, experiment: str, filter_string: str | None = None) -> list[Any]:
+    def traces(
+        uri: str, experiment: str, filter_string: str | None = None, *, include_spans: bool = True
+    ) -> list[Any]:
         client = MlflowClient(uri)
         found = client.get_experiment_by_name(experiment)
         return list(
@@ -171,6 +173,7 @@ def traces() -> Traces:
                 filter_string=filter_string,
                 order_by=["timestamp_ms ASC"],
                 max_results=500,
+                include_spans=include_spans,
             )
         )
 

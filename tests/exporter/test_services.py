@@ -145,18 +145,29 @@ def get(url: str, **headers: str) -> str:
         return answer.read().decode()
 
 
-def eventually(found: Callable[[], list[Any]], count: int) -> list[Any]:
-    """What is found, once there is so much of it: spans are sent when a batch is full or old."""
-    for _ in range(200):
-        if len(result := found()) >= count:
-            return result
-        time.sleep(0.2)
-    return result
+Find = Callable[..., list[Any]]
+
+
+@pytest.fixture
+def find(services: Services, server: Any, traces: Any) -> Find:
+    """Finds so many traces by a query, once they are there: a batch is sent when it is old."""
+
+    def find(query: str, count: int) -> list[Any]:
+        def there(**options: Any) -> list[Any]:
+            return traces(server.uri, services.experiment, query, **options)
+
+        for _ in range(100):
+            if len(there(include_spans=False)) >= count:
+                break
+            time.sleep(0.4)
+        return there()
+
+    return find
 
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_every_service_knows_who_asks_and_the_vendor_does_not(
-    services: Services, server: Any, traces: Any, client: str
+    services: Services, find: Find, client: str
 ) -> None:
     session, user = f"session {client}", f"user-{client}"
     answer = json.loads(get(f"{services.front}/ask/{client}", X_Session_ID=session, X_User_ID=user))
@@ -170,13 +181,14 @@ def test_every_service_knows_who_asks_and_the_vendor_does_not(
         assert "baggage" not in seen
         assert not any(said in str(seen) for said in (session, user, quoted(session)))
 
-    def complete(query: str) -> list[Any]:
-        found = traces(server.uri, services.experiment, query)
-        return [it for it in found if len(entry_spans(it)) == 3]
-
-    [by_session] = eventually(lambda: complete(f"metadata.`mlflow.trace.session` = '{session}'"), 1)
-    [by_user] = complete(f"metadata.`mlflow.trace.user` = '{user}'")
+    [by_user] = find(f"metadata.`mlflow.trace.user` = '{user}'", 1)
+    for _ in range(100):  # the other services send their spans when theirs are old enough
+        [by_session] = find(f"metadata.`mlflow.trace.session` = '{session}'", 1)
+        if len(entry_spans(by_session)) == 3:
+            break
+        time.sleep(0.2)
     assert by_session.info.trace_id == by_user.info.trace_id
+    assert len(entry_spans(by_session)) == 3
     for span in entry_spans(by_session):
         assert (span.attributes["session.id"], span.attributes["user.id"]) == (session, user)
 
@@ -190,14 +202,14 @@ def entry_spans(stored: Any) -> list[Any]:
 
 
 def test_who_logs_in_late_is_known_to_all_services_from_then_on(
-    services: Services, server: Any, traces: Any
+    services: Services, find: Find
 ) -> None:
     url = f"{services.front}/ask/httpx?login=late-ada"
     answer = json.loads(get(url, X_Session_ID="late", X_User_ID="guest"))
     received = json.loads(json.loads(answer["found"])["queue"])["baggage"]
     assert received == "session.id=late,user.id=late-ada"
     query = "metadata.`mlflow.trace.user` = 'late-ada'"
-    [stored] = eventually(lambda: traces(server.uri, services.experiment, query), 1)
+    [stored] = find(query, 1)
     assert stored.info.trace_metadata["mlflow.trace.session"] == "late"
     seen = services.vendor.seen["/front-httpx"]
     assert "late-ada" not in str(seen)
@@ -219,7 +231,7 @@ def users_by_path(found: list[Any], path: str) -> dict[str, str]:
 
 
 def test_no_trace_of_many_at_once_has_anothers_user_over_asyncio(
-    services: Services, server: Any, traces: Any
+    services: Services, find: Find
 ) -> None:
     names = [f"async-{number}" for number in range(COUNT)]
 
@@ -237,7 +249,7 @@ def test_no_trace_of_many_at_once_has_anothers_user_over_asyncio(
     background = json.loads(get(f"{services.front}/background"))
     assert background == {name: name for name in names}
     query = "metadata.`mlflow.trace.user` LIKE 'async-%'"
-    found = eventually(lambda: traces(server.uri, services.experiment, query), 2 * COUNT)
+    found = find(query, 2 * COUNT)
     assert len(found) == 2 * COUNT
     assert users_by_path(found, "stream") == {name: name for name in names}
     for stored in found:
@@ -247,7 +259,7 @@ def test_no_trace_of_many_at_once_has_anothers_user_over_asyncio(
 
 
 def test_no_trace_of_many_at_once_has_anothers_user_over_threads(
-    services: Services, server: Any, traces: Any
+    services: Services, find: Find
 ) -> None:
     names = [f"thread-{number}" for number in range(COUNT)]
     with ThreadPoolExecutor(50) as threads:
@@ -256,5 +268,5 @@ def test_no_trace_of_many_at_once_has_anothers_user_over_threads(
         )
     assert list(answers) == [f"{name} {name}" for name in names]
     query = "metadata.`mlflow.trace.user` LIKE 'thread-%'"
-    found = eventually(lambda: traces(server.uri, services.experiment, query), COUNT)
+    found = find(query, COUNT)
     assert users_by_path(found, "slow") == {name: name for name in names}
