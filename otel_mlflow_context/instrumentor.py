@@ -9,9 +9,10 @@ from opentelemetry import trace
 
 # The base class's module turns its type checking off.
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
-from otel_mlflow_context import mlflow_sdk
+from otel_mlflow_context import mlflow_sdk, settings
 from otel_mlflow_context.processor import MlflowContextSpanProcessor
 
 
@@ -33,17 +34,28 @@ class MlflowContextInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the 
         """None: it serves OpenTelemetry alone, and MLflow where that is loaded."""
         return ()
 
-    def _instrument(self, *, tracer_provider: TracerProvider | None = None, **options: Any) -> None:
+    def _instrument(
+        self,
+        *,
+        tracer_provider: TracerProvider | None = None,
+        resource: Resource | None = None,
+        skip_dep_check: bool = False,  # noqa: ARG002  # the base class passes it on
+        **options: Any,
+    ) -> None:
         """Called by `instrument`.
 
         Args:
             tracer_provider: where to add the processor; by default the global provider.
-            options: arguments of `MlflowContextSpanProcessor`.
+            resource: what is known of the process; by default it is detected.
+            skip_dep_check: of OpenTelemetry's; there is nothing to check.
+            options: settings of this process in place of the ``OTEL_MLFLOW_CONTEXT_*`` variables,
+                by the variable's name in lower case and without the prefix: `metadata_keys`.
 
         Raises:
             ValueError: an option that is not known, or not of its form.
         """
-        self._processor = MlflowContextSpanProcessor(**options)
+        settings.override(**options)
+        self._processor = MlflowContextSpanProcessor(resource)
         mlflow_sdk.install(self._processor)
         provider = tracer_provider or trace.get_tracer_provider()
         if isinstance(provider, TracerProvider):
@@ -51,6 +63,7 @@ class MlflowContextInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the 
 
     def _uninstrument(self, **_: Any) -> None:
         mlflow_sdk.uninstall()
+        settings.forget()
         if self._processor is not None:
             self._processor.disable()
             self._processor = None

@@ -11,10 +11,13 @@ from typing import Any
 
 import mlflow
 import pytest
+import requests
 from opentelemetry import baggage, trace
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.instrumentation.requests import RequestsInstrumentor
+from opentelemetry.instrumentation.urllib3 import URLLib3Instrumentor
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from packaging.version import Version
 from table import ATTRIBUTES
 
@@ -301,3 +304,27 @@ def test_two_long_ids_that_begin_alike_stay_two_sessions(
     for session in sessions:
         found = traces(server.uri, experiment, f"metadata.`mlflow.trace.session` = '{session}'")
         assert len(found) == 1
+
+
+def test_the_exporters_own_calls_are_not_traced(
+    server: Any, experiment: str, recorded: Any, traces: Any
+) -> None:
+    exporter = MlflowSpanExporter(server.uri, experiment_name=experiment)
+    recorded.provider.add_span_processor(SimpleSpanProcessor(exporter))
+    instrumentors = [RequestsInstrumentor(), URLLib3Instrumentor()]
+    for instrumentor in instrumentors:
+        instrumentor.instrument(tracer_provider=recorded.provider)
+    try:
+        with trace_context(session_id="s"), recorded.tracer.start_as_current_span("root"):
+            requests.get(f"{server.uri}/health", timeout=10)
+    finally:
+        for instrumentor in instrumentors:
+            instrumentor.uninstrument()
+    names = [span.name for span in recorded.take()]
+    assert names[-1] == "root"
+    # The application's own call is traced, by both at most, and none of ours is.
+    assert set(names[:-1]) == {"GET"}
+    assert len(names) <= 3
+    [stored] = traces(server.uri, experiment)
+    assert len(stored.data.spans) == len(names)
+    assert stored.info.trace_metadata["app_version"] == "1.10"
