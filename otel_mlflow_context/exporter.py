@@ -109,16 +109,22 @@ class MlflowSpanExporter(SpanExporter):
         if current_settings().user_id != "plain":
             spans = [_with_protected_user(span) for span in spans]
         stored: list[ReadableSpan] = []
+        uncertain: list[TraceUpdate] = []
         try:
             if self._otlp is None:
                 self._otlp = self._connected(self._client, deadline)
             self._store(self._otlp, list(spans), deadline, stored)
         except (Unavailable, Refused) as error:
             self._log_once("spans are not stored in", self._client, error)
+            if isinstance(error, Unavailable) and error.uncertain:
+                lost = self._updates([span for span in spans if span not in stored])
+                uncertain = [replace(update, uncertain=True) for update in lost]
         except Exception:
             _logger.exception("spans are not stored in MLflow")
         try:
-            self._write(self._client, [*self._take_waiting(), *self._updates(stored)], deadline)
+            updates = [*self._take_waiting(), *self._updates(stored)]
+            self._waiting.extend(uncertain)  # for later: the server may still be at work
+            self._write(self._client, updates, deadline)
         except Exception:
             _logger.exception("metadata is not written to MLflow")
         return SpanExportResult.SUCCESS if len(stored) == len(spans) else SpanExportResult.FAILURE
@@ -253,7 +259,12 @@ class MlflowSpanExporter(SpanExporter):
         except Unavailable as error:
             self._keep(item, client, error)
         except Refused as refused:
-            if refused.status == HTTPStatus.INTERNAL_SERVER_ERROR and item.failures < _MAX_FAILURES:
+            if item.uncertain and refused.status == HTTPStatus.NOT_FOUND:
+                if item.failures < _MAX_FAILURES:
+                    self._waiting.append(replace(item, failures=item.failures + 1))
+            elif (
+                refused.status == HTTPStatus.INTERNAL_SERVER_ERROR and item.failures < _MAX_FAILURES
+            ):
                 # A database that is locked answers so as well as a bug that stays.
                 self._keep(replace(item, failures=item.failures + 1), client, refused)
             elif refused.status in _INVALID:

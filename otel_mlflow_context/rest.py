@@ -18,11 +18,14 @@ from typing import Any, Final
 
 import requests
 from opentelemetry.instrumentation.utils import suppress_instrumentation
+from urllib3.exceptions import NewConnectionError
 
 from otel_mlflow_context import environment_variables as env
 
 _TRANSIENT: Final = frozenset({429, 502, 503, 504})
 """Answers that say "later": https://opentelemetry.io/docs/specs/otlp/#retryable-response-codes"""
+_OF_PROXIES: Final = frozenset({502, 504})
+"""Those of them that a proxy gives for a server that may still be at work."""
 _FIRST_WAIT: Final = 0.25
 _LONGEST_WAIT: Final = 5.0
 _HTTP: Final = re.compile(r"https?://[^/]", re.IGNORECASE)
@@ -45,6 +48,11 @@ def without_credentials(url: str) -> str:
 
 class Unavailable(Exception):  # noqa: N818  # a state, not a mistake
     """The server could not be reached, or said "later" until the time was over."""
+
+    def __init__(self, why: str, *, uncertain: bool = False) -> None:
+        super().__init__(why)
+        self.uncertain = uncertain
+        """Whether it may have done what it was asked all the same: it took the request."""
 
 
 class Refused(Exception):  # noqa: N818
@@ -69,6 +77,8 @@ class TraceUpdate:
     """"OK" or "ERROR"."""
     failures: int = 0
     """How often the server has failed at it."""
+    uncertain: bool = False
+    """Whether its spans may not be stored: the server took them and gave no answer."""
 
 
 @dataclass(frozen=True)
@@ -179,12 +189,14 @@ class Client:
 
     def write(self, trace: TraceUpdate, experiment_id: str, deadline: float) -> None:
         """Write metadata, and the client request id, beside spans that are stored already."""
+        if trace.uncertain:  # a POST would make a trace without spans
+            self._patch(trace, deadline)
         if trace.client_request_id and self._sets_request_ids(deadline):
             try:
                 self._post(trace, experiment_id, deadline)
             except Refused:  # 3.11 and 3.12 do so where somebody has tagged the trace: then without
                 self._patch(trace, deadline)
-        else:
+        elif not trace.uncertain:
             self._patch(trace, deadline)
 
     def _patch(self, trace: TraceUpdate, deadline: float) -> None:
@@ -273,12 +285,14 @@ class Client:
 def _until(deadline: float, attempt: Callable[[float], requests.Response]) -> requests.Response:
     wait = _FIRST_WAIT
     why = "no time was left"
+    uncertain = False
     while (left := deadline - time.monotonic()) > 0:
         asked_to_wait = 0.0
         try:
             answer = attempt(left)
         except (requests.ConnectionError, requests.Timeout) as error:
             why = type(error).__name__
+            uncertain = uncertain or not _never_connected(error)
         except requests.RequestException as error:
             raise Refused(0, type(error).__name__) from None
         else:
@@ -288,6 +302,7 @@ def _until(deadline: float, attempt: Callable[[float], requests.Response]) -> re
             if answer.status_code not in _TRANSIENT:
                 raise Refused(answer.status_code, _reason(answer))
             why = f"{answer.status_code}: {_reason(answer)}"
+            uncertain = uncertain or answer.status_code in _OF_PROXIES
             asked_to_wait = _seconds(answer.headers.get("Retry-After", ""))
         # Jitter, so that the processes that one server turned away do not come back as one.
         pause = max(asked_to_wait, wait * random.uniform(0.5, 1.0))  # noqa: S311
@@ -295,7 +310,12 @@ def _until(deadline: float, attempt: Callable[[float], requests.Response]) -> re
         if time.monotonic() + pause >= deadline:
             break
         time.sleep(pause)
-    raise Unavailable(why)
+    raise Unavailable(why, uncertain=uncertain)
+
+
+def _never_connected(error: requests.RequestException) -> bool:
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    return isinstance(error, requests.ConnectTimeout) or isinstance(reason, NewConnectionError)
 
 
 def _reason(answer: requests.Response) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace.export import SpanExportResult
 
-from otel_mlflow_context import MlflowSpanExporter
+from otel_mlflow_context import MlflowSpanExporter, trace_context
 
 
 class Front(ThreadingHTTPServer):
@@ -30,6 +30,8 @@ class Front(ThreadingHTTPServer):
         self.behind = port
         self.uri = f"http://127.0.0.1:{self.server_port}"
         self.answer: Any = lambda method, path: None
+        self.answer_late = 0.0
+        """Seconds to wait with the server's answer."""
         self.refused: bytes | None = None
         """Spans that have this in them are answered with 400."""
         self.seen: list[tuple[str, str]] = []
@@ -58,6 +60,7 @@ class Handler(BaseHTTPRequestHandler):
             status, content = answer.status, answer.read()
             content_type = answer.headers["Content-Type"]
             connection.close()
+            time.sleep(self.server.answer_late)
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(content)))
@@ -282,3 +285,33 @@ def test_credentials_are_sent_and_never_logged(
     assert "403" in caplog.text
     assert "hunter2" not in caplog.text
     assert front.headers[0]["Authorization"].split()[1] not in caplog.text
+
+
+def test_spans_that_were_stored_without_an_answer_get_their_metadata(
+    front: Front, experiment: str, recorded: Any, traces: Any
+) -> None:
+    exporter = MlflowSpanExporter(front.uri, experiment_name=experiment, timeout=8)
+    recorded.trace()
+    assert exporter.export(recorded.take()) is SpanExportResult.SUCCESS  # the server is warm
+    recorded.trace()
+    front.answer_late = 9
+    assert exporter.export(recorded.take()) is SpanExportResult.FAILURE
+    assert versions(traces(front.uri, experiment)) == ["1.10", None]
+    front.answer_late = 0
+    assert exporter.force_flush()
+    assert versions(traces(front.uri, experiment)) == ["1.10", "1.10"]
+
+
+def test_metadata_of_spans_that_were_not_stored_is_forgotten(
+    front: Front, experiment: str, recorded: Any, traces: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    exporter = MlflowSpanExporter(front.uri, experiment_name=experiment, timeout=2)
+    front.answer = lambda _, path: 504 if path == "/v1/traces" else None
+    with trace_context(request_id="r-1"):
+        recorded.trace()
+    assert exporter.export(recorded.take()) is SpanExportResult.FAILURE
+    while not exporter.force_flush():
+        pass
+    assert traces(front.uri, experiment) == []
+    assert "PATCH" in {method for method, _ in front.seen}
+    assert len(caplog.records) == 1

@@ -108,7 +108,7 @@ def test_a_server_that_is_unavailable_for_ten_seconds(own_front: Front, database
 
 
 def test_metadata_calls_that_fail_while_spans_pass(own_front: Front, database: Path) -> None:
-    application = Application(own_front.uri, timeout=2)
+    application = Application(own_front.uri, timeout=10)
     own_front.answer = lambda method, _: 503 if method == "PATCH" else None
     application.traces(200)
     while stored(database)[0] < 200:
