@@ -1,15 +1,20 @@
-# The environments of the tests: the newest versions that are supported, and the oldest.
+# The environments of the tests: the newest versions that are supported, one between (MLflow 3.12), and
+# the oldest.
 PYTHON ?= python3
 VENV := .venv
+MIDDLE := .venv-middle
 OLDEST := .venv-oldest
 
-.PHONY: demo test test-oldest lint bench clean
+.PHONY: demo test test-middle test-oldest lint bench clean
 
 demo: $(VENV)/ready  ## two versions of an application, and MLflow asked which answered what
 	$(VENV)/bin/python examples/quickstart.py
 
 test: $(VENV)/ready  ## all tests, on the newest versions
 	$(VENV)/bin/python -m pytest $(ARGS)
+
+test-middle: $(MIDDLE)/ready  ## what depends on the server, on a version between
+	$(MIDDLE)/bin/python -m pytest tests/exporter tests/sdk $(ARGS)
 
 test-oldest: $(OLDEST)/ready  ## all tests, on the oldest versions
 	$(OLDEST)/bin/python -m pytest $(ARGS)
@@ -23,14 +28,16 @@ bench: $(VENV)/ready  ## what it costs, side by side with what it is compared to
 	$(VENV)/bin/python benchmarks/run.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(OLDEST)
+	rm -rf $(VENV) $(MIDDLE) $(OLDEST)
 
 $(VENV)/ready: CONSTRAINTS := constraints.txt
 $(VENV)/ready: GROUP := dev
+$(MIDDLE)/ready: CONSTRAINTS := constraints-middle.txt
+$(MIDDLE)/ready: GROUP := test
 $(OLDEST)/ready: CONSTRAINTS := constraints-oldest.txt
 $(OLDEST)/ready: GROUP := test
 
-%/ready: pyproject.toml constraints.txt constraints-oldest.txt
+%/ready: pyproject.toml constraints.txt constraints-middle.txt constraints-oldest.txt
 	$(PYTHON) -m venv --clear $*
 	$*/bin/python -m pip install --quiet --upgrade pip -c $(CONSTRAINTS)
 	$*/bin/python -m pip install --quiet -c $(CONSTRAINTS) --editable '.[mlflow,otlp,compare,openfeature]' --group $(GROUP)

@@ -54,11 +54,14 @@ def traced() -> Traced:
 
 
 def test_the_root_span_has_what_is_said_inside_of_it(traced: Traced) -> None:
-    with trace_context(user_id="nobody"), traced.tracer.start_as_current_span("root"):
-        with traced.tracer.start_as_current_span("child"):
-            update_trace_context(
-                session_id="s", user_id="ada", request_id="r", metadata={"plan": "free"}
-            )
+    with (
+        trace_context(user_id="nobody"),
+        traced.tracer.start_as_current_span("root"),
+        traced.tracer.start_as_current_span("child"),
+    ):
+        update_trace_context(
+            session_id="s", user_id="ada", request_id="r", metadata={"plan": "free"}
+        )
     root = traced.ended()["root"].attributes
     assert dict(root or {}) == {
         "session.id": "s",

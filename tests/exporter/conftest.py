@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,60 +16,10 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from servers import MlflowServer, free_port
 from table import FACTS
 
 from otel_mlflow_context import MlflowContextSpanProcessor, trace_context
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-class MlflowServer:
-    """An MLflow server in a process of its own, on a port of its own."""
-
-    def __init__(self, folder: Path, store: str) -> None:
-        self.port = _free_port()
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self._log = (folder / "server.log").open("wb")
-        self._command = [
-            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"),
-            *("--port", str(self.port), "--backend-store-uri", store),
-            *("--artifacts-destination", str(folder / "artifacts"), "--workers", "1"),
-        ]
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(
-            self._command,
-            # Without the catalogue a span that names a model makes the server ask the network.
-            env={**os.environ, "MLFLOW_MODEL_CATALOG_URI": ""},
-            stdout=self._log,
-            stderr=self._log,
-            start_new_session=True,
-        )
-        for _ in range(600):
-            try:
-                with urllib.request.urlopen(f"{self.uri}/health", timeout=1):
-                    return
-            except OSError:
-                if self._process.poll() is not None:
-                    break
-                time.sleep(0.1)
-        self.close()
-        raise AssertionError(Path(self._log.name).read_text())
-
-    def stop(self) -> None:
-        if self._process is not None:
-            os.killpg(self._process.pid, 9)
-            self._process.wait()
-            self._process = None
-
-    def close(self) -> None:
-        self.stop()
-        self._log.close()
 
 
 @pytest.fixture(scope="session")
@@ -94,7 +41,7 @@ def postgresql() -> Iterator[str]:
     # PostgreSQL does not run as root; its own user cannot enter pytest's folders.
     as_owner = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
     folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
-    port = _free_port()
+    port = free_port()
     if as_owner:
         shutil.chown(folder, "postgres")
 

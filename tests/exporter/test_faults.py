@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import http.client
 import logging
 import os
 import subprocess
@@ -11,70 +9,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace.export import SpanExportResult
+from servers import Front
 
 from otel_mlflow_context import MlflowSpanExporter, trace_context
-
-
-class Front(ThreadingHTTPServer):
-    """A proxy before the real server, which may refuse, wait, and count."""
-
-    daemon_threads = True
-
-    def __init__(self, port: int) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.behind = port
-        self.uri = f"http://127.0.0.1:{self.server_port}"
-        self.answer: Any = lambda method, path: None
-        self.answer_late = 0.0
-        """Seconds to wait with the server's answer."""
-        self.refused: bytes | None = None
-        """Spans that have this in them are answered with 400."""
-        self.seen: list[tuple[str, str]] = []
-        self.headers: list[dict[str, str]] = []
-
-    def handle_error(self, *_: object) -> None:
-        """A client that has gone away is part of the tests."""
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Front
-
-    def _serve(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.server.seen.append((self.command, self.path))
-        self.server.headers.append(dict(self.headers))
-        status = self.server.answer(self.command, self.path)
-        if self.server.refused and self.server.refused in _plain(body):
-            status = 400
-        if status is not None:
-            content, content_type = b"{}", "application/json"
-        else:
-            connection = http.client.HTTPConnection("127.0.0.1", self.server.behind)
-            connection.request(self.command, self.path, body, dict(self.headers))
-            answer = connection.getresponse()
-            status, content = answer.status, answer.read()
-            content_type = answer.headers["Content-Type"]
-            connection.close()
-            time.sleep(self.server.answer_late)
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    do_GET = do_POST = do_PATCH = _serve  # noqa: N815
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-def _plain(body: bytes) -> bytes:
-    return gzip.decompress(body) if body.startswith(b"\x1f\x8b") else body
 
 
 @pytest.fixture

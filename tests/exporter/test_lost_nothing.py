@@ -25,7 +25,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from packaging.version import Version
-from test_faults import Front
+from servers import Front
 
 from otel_mlflow_context import MlflowContextSpanProcessor, MlflowSpanExporter
 

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -22,16 +21,11 @@ from typing import Any
 
 import httpx
 import pytest
+from servers import free_port
 
 HERE = Path(__file__).parent / "services"
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 CLIENTS = ["httpx", "httpx-async", "requests", "aiohttp", "urllib3", "urllib"]
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 class Vendor(ThreadingHTTPServer):

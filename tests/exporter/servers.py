@@ -1,0 +1,127 @@
+"""Servers for the tests: the real one, and what may stand before it."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+class MlflowServer:
+    """An MLflow server in a process of its own, on a port of its own."""
+
+    def __init__(
+        self, folder: Path, store: str, *options: str, environment: dict[str, str] | None = None
+    ) -> None:
+        self.port = free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self._log = (folder / "server.log").open("wb")
+        self._command = [
+            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"),
+            *("--port", str(self.port), "--backend-store-uri", store),
+            *("--artifacts-destination", str(folder / "artifacts"), "--workers", "1"),
+            *options,
+        ]
+        # Without the catalogue a span that names a model makes the server ask the network.
+        self._environment = {**os.environ, "MLFLOW_MODEL_CATALOG_URI": "", **(environment or {})}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            self._command,
+            env=self._environment,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
+        )
+        for _ in range(600):
+            try:
+                with urllib.request.urlopen(f"{self.uri}/health", timeout=1):
+                    return
+            except OSError:
+                if self._process.poll() is not None:
+                    break
+                time.sleep(0.1)
+        self.close()
+        raise AssertionError(Path(self._log.name).read_text())
+
+    def stop(self) -> None:
+        if self._process is not None:
+            os.killpg(self._process.pid, 9)
+            self._process.wait()
+            self._process = None
+
+    def close(self) -> None:
+        self.stop()
+        self._log.close()
+
+
+class Front(ThreadingHTTPServer):
+    """A proxy before the real server, which may refuse, wait, and count."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.behind = port
+        self.uri = f"http://127.0.0.1:{self.server_port}"
+        self.answer: Any = lambda method, path: None
+        self.answer_late = 0.0
+        """Seconds to wait with the server's answer."""
+        self.refused: bytes | None = None
+        """Spans that have this in them are answered with 400."""
+        self.seen: list[tuple[str, str]] = []
+        self.headers: list[dict[str, str]] = []
+
+    def handle_error(self, *_: object) -> None:
+        """A client that has gone away is part of the tests."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Front
+
+    def _serve(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.seen.append((self.command, self.path))
+        self.server.headers.append(dict(self.headers))
+        status = self.server.answer(self.command, self.path)
+        if self.server.refused and self.server.refused in _plain(body):
+            status = 400
+        if status is not None:
+            content, content_type = b"{}", "application/json"
+        else:
+            connection = http.client.HTTPConnection("127.0.0.1", self.server.behind)
+            connection.request(self.command, self.path, body, dict(self.headers))
+            answer = connection.getresponse()
+            status, content = answer.status, answer.read()
+            content_type = answer.headers["Content-Type"]
+            connection.close()
+            time.sleep(self.server.answer_late)
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_GET = do_POST = do_PATCH = _serve  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def _plain(body: bytes) -> bytes:
+    return gzip.decompress(body) if body.startswith(b"\x1f\x8b") else body
