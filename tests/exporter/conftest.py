@@ -22,6 +22,10 @@ from table import FACTS
 from otel_mlflow_context import MlflowContextSpanProcessor, trace_context
 
 
+# Programs that a test starts.
+collect_ignore = ["services"]
+
+
 @pytest.fixture(scope="session")
 def shared_server(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder = tmp_path_factory.mktemp("server")
