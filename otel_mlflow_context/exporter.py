@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Final
@@ -110,9 +110,11 @@ class MlflowSpanExporter(SpanExporter):
             spans = [_with_protected_user(span) for span in spans]
         stored: list[ReadableSpan] = []
         uncertain: list[TraceUpdate] = []
+        announced: set[str] = set()
         try:
             if self._otlp is None:
                 self._otlp = self._connected(self._client, deadline)
+            self._announce(self._client, spans, deadline, announced)
             self._store(self._otlp, list(spans), deadline, stored)
         except (Unavailable, Refused) as error:
             self._log_once("spans are not stored in", self._client, error)
@@ -122,7 +124,8 @@ class MlflowSpanExporter(SpanExporter):
         except Exception:
             _logger.exception("spans are not stored in MLflow")
         try:
-            updates = [*self._take_waiting(), *self._updates(stored)]
+            updates = [it for it in self._updates(stored) if it.trace_id not in announced]
+            updates = [*self._take_waiting(), *updates]
             self._waiting.extend(uncertain)  # for later: the server may still be at work
             self._write(self._client, updates, deadline)
         except Exception:
@@ -231,27 +234,24 @@ class MlflowSpanExporter(SpanExporter):
         self._waiting.clear()
         return waiting
 
+    def _announce(
+        self, client: Client, spans: Sequence[ReadableSpan], deadline: float, done: set[str]
+    ) -> None:
+        """Write what an old server takes before the spans only; the traces are added to `done`."""
+        with_request_id = [it for it in self._updates(spans) if it.client_request_id]
+        if not with_request_id or client.sets_request_ids(deadline):
+            return
+
+        def announce(item: TraceUpdate) -> None:
+            # Where this fails the metadata is written after the spans, without the request id.
+            with contextlib.suppress(Unavailable, Refused):
+                client.announce(item, self._stored_in, deadline)
+                done.add(item.trace_id)
+
+        _for_each(with_request_id, announce)
+
     def _write(self, client: Client, items: list[TraceUpdate], deadline: float) -> None:
-        remaining = deque(items)
-
-        def write_some() -> None:
-            while remaining:
-                try:
-                    item = remaining.popleft()
-                except IndexError:  # another worker was quicker
-                    return
-                self._write_one(client, item, deadline)
-
-        workers = min(_WORKERS, len(items)) - 1
-        threads = [threading.Thread(target=write_some, daemon=True) for _ in range(workers)]
-        # When Python is ending it starts no thread any more: then this one does all.
-        with contextlib.suppress(RuntimeError):
-            for thread in threads:
-                thread.start()
-        write_some()
-        for thread in threads:
-            if thread.ident is not None:
-                thread.join()
+        _for_each(items, lambda item: self._write_one(client, item, deadline))
 
     def _write_one(self, client: Client, item: TraceUpdate, deadline: float) -> None:
         try:
@@ -284,6 +284,30 @@ class MlflowSpanExporter(SpanExporter):
         if what not in self._logged:
             self._logged.add(what)
             _logger.warning("%s %s: %s", what, client.server.name, error)
+
+
+def _for_each(items: Iterable[TraceUpdate], do: Callable[[TraceUpdate], None]) -> None:
+    """Do something with each, several at once."""
+    remaining = deque(items)
+    workers = min(_WORKERS, len(remaining)) - 1
+
+    def do_some() -> None:
+        while remaining:
+            try:
+                item = remaining.popleft()
+            except IndexError:  # another worker was quicker
+                return
+            do(item)
+
+    threads = [threading.Thread(target=do_some, daemon=True) for _ in range(workers)]
+    # When Python is ending it starts no thread any more: then this one does all.
+    with contextlib.suppress(RuntimeError):
+        for thread in threads:
+            thread.start()
+    do_some()
+    for thread in threads:
+        if thread.ident is not None:
+            thread.join()
 
 
 def _client(tracking_uri: str | None) -> Client | None:

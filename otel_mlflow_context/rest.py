@@ -34,7 +34,9 @@ _REASON_LENGTH: Final = 200
 _NS_PER_MS: Final = 1_000_000
 _MS_PER_S: Final = 1_000
 _SETS_REQUEST_IDS: Final = (3, 11)
-"""Since then a trace that has spans takes a client request id; 3.10 lost its previews over it."""
+"""Since then a trace that has spans takes a client request id; 3.10 lost its previews over it, and
+before, the call failed or was lost. There it is made before the spans, which finds no fault with
+any version; but from 3.12 on spans with tokens that come after it do not extend the trace."""
 
 
 def without_credentials(url: str) -> str:
@@ -191,13 +193,17 @@ class Client:
         """Write metadata, and the client request id, beside spans that are stored already."""
         if trace.uncertain:  # a POST would make a trace without spans
             self._patch(trace, deadline)
-        if trace.client_request_id and self._sets_request_ids(deadline):
+        if trace.client_request_id and self.sets_request_ids(deadline):
             try:
                 self._post(trace, experiment_id, deadline)
             except Refused:  # 3.11 and 3.12 do so where somebody has tagged the trace: then without
                 self._patch(trace, deadline)
         elif not trace.uncertain:
             self._patch(trace, deadline)
+
+    def announce(self, trace: TraceUpdate, experiment_id: str, deadline: float) -> None:
+        """Write the same before the spans, to a server that takes no request id afterwards."""
+        self._post(trace, experiment_id, deadline)
 
     def _patch(self, trace: TraceUpdate, deadline: float) -> None:
         """The one call that has no side effect on any server since 3.6.
@@ -244,7 +250,12 @@ class Client:
         }
         self.call("POST", "/api/3.0/mlflow/traces", {"trace": {"trace_info": info}}, deadline)
 
-    def _sets_request_ids(self, deadline: float) -> bool:
+    def sets_request_ids(self, deadline: float) -> bool:
+        """Whether a trace whose spans are stored can still get a client request id.
+
+        Raises:
+            Unavailable: the server does not say its version.
+        """
         if self._version is None:
             self._version = self._ask_version(deadline)
         return self._version >= _SETS_REQUEST_IDS

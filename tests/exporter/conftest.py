@@ -21,7 +21,6 @@ from table import FACTS
 
 from otel_mlflow_context import MlflowContextSpanProcessor, trace_context
 
-
 # Programs that a test starts.
 collect_ignore = ["services"]
 

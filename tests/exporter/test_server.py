@@ -98,9 +98,6 @@ def test_a_span_that_comes_late_still_extends_the_trace(
     assert after.info.trace_metadata["app_version"] == "1.10"
 
 
-@pytest.mark.skipif(
-    Version("3.11") > MLFLOW, reason="MLflow before 3.11 takes no request id for stored spans"
-)
 def test_the_client_request_id_is_the_traces(
     server: Any, experiment: str, recorded: Any, traces: Any
 ) -> None:
