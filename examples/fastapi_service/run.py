@@ -8,21 +8,19 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
-import subprocess
 import sys
-import sysconfig
 import tempfile
-import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from mlflow import MlflowClient
 
 HERE = Path(__file__).parent
-SCRIPTS = Path(sysconfig.get_path("scripts"))
+sys.path.insert(0, str(HERE.parent))
+from processes import SCRIPTS, free_port, mlflow_server, running  # noqa: E402
+
 EXPERIMENT = "chat"
 
 
@@ -71,25 +69,6 @@ def show(mlflow_uri: str) -> None:
         print(f"{query:<56}{len(found):>6}")
 
 
-# --- What has to run ---------------------------------------------------------------------------
-
-
-@contextmanager
-def mlflow_server(folder: Path) -> Iterator[str]:
-    port = free_port()
-    command = [
-        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
-        *("--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--workers", "1"),
-        *("--artifacts-destination", str(folder / "artifacts")),
-    ]
-    uri = f"http://127.0.0.1:{port}"
-    # Without a catalogue of models the server asks nothing of the network.
-    environment = {**os.environ, "MLFLOW_MODEL_CATALOG_URI": ""}
-    log = folder / "mlflow.log"
-    with running(command, environment, log, ready=f"{uri}/health", stop=signal.SIGTERM):
-        yield uri
-
-
 @contextmanager
 def service(folder: Path, mlflow_uri: str, version: str) -> Iterator[str]:
     port = free_port()
@@ -114,52 +93,10 @@ def service(folder: Path, mlflow_uri: str, version: str) -> Iterator[str]:
     log = folder / f"service-{version}.log"
     # Stopped as Ctrl-C does: of SIGTERM uvicorn ends without Python's exit handlers, and the last
     # export is one of them.
-    with running(command, environment, log, ready=f"{uri}/openapi.json", stop=signal.SIGINT):
+    with running(
+        command, environment, log, ready=f"{uri}/openapi.json", stop=signal.SIGINT, folder=HERE
+    ):
         yield uri
-
-
-@contextmanager
-def running(
-    command: list[str], environment: dict[str, str], log: Path, *, ready: str, stop: signal.Signals
-) -> Iterator[None]:
-    """A process, from when it answers at `ready` until it has ended of the signal `stop`."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=HERE,
-            env=environment,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,  # with its workers it is a group of its own
-        )
-    try:
-        wait_for(ready, process, log)
-        yield
-    finally:
-        with suppress(ProcessLookupError):  # it has ended by itself
-            os.killpg(process.pid, stop)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    until = time.monotonic() + 120
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=1):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise RuntimeError(f"{url} does not answer:\n{log.read_text()}")
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 if __name__ == "__main__":

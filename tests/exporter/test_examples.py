@@ -74,6 +74,27 @@ def test_a_service_without_a_line_of_tracing_is_found_by_version_session_and_use
     assert "opentelemetry" not in (SERVICE / "app.py").read_text()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="the example ends its processes by signals")
+def test_two_services_know_who_asks_and_the_vendor_does_not() -> None:
+    result = subprocess.run(
+        [sys.executable, ROOT / "examples" / "two_services" / "run.py"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    lines = result.stdout.splitlines()
+    found = [line.strip() for line in lines if line.startswith("  session")]
+    assert found == [
+        "session s-1, user ada: 2 services know the session",
+        "session s-1, user ada: 2 services know the session",
+        "session s-2, user grace: 2 services know the session",
+    ]
+    seen = [line for line in lines if "traceparent" in line]
+    assert len(seen) == 3
+    assert all(re.fullmatch(r"  traceparent: 00-\w+-\w+-\w\w, baggage: None", it) for it in seen)
+
+
 @pytest.mark.parametrize(
     "code",
     [
