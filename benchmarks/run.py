@@ -10,6 +10,8 @@ sections:
              and a single call of set_attributes, with 0, 3 and 20 baggage entries (about 20 s)
   detection  finding out which code runs: ours, GitPython and MLflow's own way (about 45 s)
   imports    import time, and which heavy modules it loads (about 10 s)
+  propagation  headers and baggage in and out, beside the W3C propagator, and a late update
+             (about 15 s)
   export     traces a second into a real MLflow server: ours, the plain OTLP exporter and MLflow's
              own SDK (about 2 min)
 
@@ -32,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from _tables import progress_done
 
 # A module each, imported when its turn comes: the last one loads MLflow into this process.
-SECTIONS = ("spans", "detection", "imports", "export")
+SECTIONS = ("spans", "propagation", "detection", "imports", "export")
 _DISTRIBUTIONS = (
     "opentelemetry-sdk",
     "opentelemetry-processor-baggage",

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from otel_mlflow_context.context import trace_context, update_trace_context
+    from otel_mlflow_context.context import trace_context
     from otel_mlflow_context.detectors import (
         DeploymentResourceDetector,
         GitResourceDetector,
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     )
     from otel_mlflow_context.exporter import MlflowSpanExporter
     from otel_mlflow_context.instrumentor import MlflowContextInstrumentor
+    from otel_mlflow_context.late import update_trace_context
     from otel_mlflow_context.processor import MlflowContextSpanProcessor
 
 __all__ = [
@@ -41,7 +42,7 @@ _MODULES = {
     "DeploymentResourceDetector": "detectors",
     "detect_resource": "detectors",
     "trace_context": "context",
-    "update_trace_context": "context",
+    "update_trace_context": "late",
 }
 
 

@@ -22,6 +22,7 @@ from otel_mlflow_context.names import (
     PROCESS_FACTS,
     REQUEST_FACTS,
     SERVICE_NAME,
+    SESSION_ID,
     USER_ID,
 )
 from otel_mlflow_context.settings import Settings
@@ -107,6 +108,7 @@ class RequestFacts:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._protects_users = settings.user_id != "plain"
         self._declared = settings.metadata_keys
         self._max_lengths = dict.fromkeys(self._declared, MAX_LENGTH) | {
             key: max_length(fact.source)
@@ -132,10 +134,9 @@ class RequestFacts:
             facts = self._from_baggage(entries)
         except TypeError:  # a key that is no text, which baggage that was set in code may have
             facts = self._from_baggage({key: entries[key] for key in entries if _is_text(key)})
-        for attribute, key in _IN_CONTEXT:
-            if key in ambient and attribute not in facts and (value := clean(ambient[key])):
-                facts[attribute] = value
-        if self._settings.user_id != "plain":
+        if _SESSION_IN_CONTEXT in ambient or _USER_IN_CONTEXT in ambient:
+            facts = {**_in_context(ambient), **facts}
+        if self._protects_users:
             facts = protected(facts, self._settings)
         if metadata and isinstance(metadata, Mapping):
             facts = combined(facts, attributes_of(metadata))
@@ -155,11 +156,10 @@ class RequestFacts:
                 if value and key.startswith(FEATURE_FLAG_PREFIX) and clean(key) == key:
                     facts[key] = value
                     flags += 1
-        for attribute, also in _ALSO:
-            if also in facts:
-                facts.setdefault(attribute, facts[also])
-                if also not in self._declared:
-                    del facts[also]
+        if _ALSO_SESSION in facts:
+            facts.setdefault(SESSION_ID, facts[_ALSO_SESSION])
+            if _ALSO_SESSION not in self._declared:
+                del facts[_ALSO_SESSION]
         if self._declared and (declared := [key for key in self._declared if key in facts]):
             facts[METADATA_KEYS] = ",".join(declared)
         return facts
@@ -169,11 +169,17 @@ def _is_text(key: object) -> bool:
     return isinstance(key, str)
 
 
+_SESSION, _USER, _ = REQUEST_FACTS
 _NOTHING: Final[Mapping[str, str]] = {}
-_ALSO: Final = tuple((fact.attribute, key) for fact in REQUEST_FACTS for key in fact.also)
-_IN_CONTEXT: Final = tuple(
-    (fact.attribute, fact.in_context) for fact in REQUEST_FACTS if fact.in_context
-)
+# The same as in the table, each by its own name: a loop takes a noticeable part of a span's time.
+[_ALSO_SESSION] = _SESSION.also
+_IN_CONTEXT: Final = (_SESSION, _USER)
+_SESSION_IN_CONTEXT, _USER_IN_CONTEXT = (fact.in_context for fact in _IN_CONTEXT)
+
+
+def _in_context(context: Context) -> dict[str, str]:
+    values = {fact.attribute: clean(context.get(fact.in_context or "")) for fact in _IN_CONTEXT}
+    return {attribute: value for attribute, value in values.items() if value is not None}
 
 
 def protected(facts: Mapping[str, str], settings: Settings) -> dict[str, str]:

@@ -33,11 +33,11 @@ from otel_mlflow_context.settings import current_settings
 _logger = logging.getLogger(__name__)
 
 # Spans that never end must not fill the memory; so many are never open at once.
-_MAX_OPEN: Final = 10_000
+MAX_OPEN: Final = 10_000
 
 
 @dataclass
-class _Late:
+class Late:
     """What `update_trace_context` has said of a trace."""
 
     baggage: dict[str, str] = field(default_factory=dict)
@@ -46,48 +46,57 @@ class _Late:
 
 
 # By the trace's id. One trace may enter a process twice: then the spans that came later are in
-# `_more`.
-_open: dict[int, Span] = {}
-_more: dict[int, list[Span]] = {}
-_late: dict[int, _Late] = {}
+# `more`.
+first: dict[int, Span] = {}
+more: dict[int, list[Span]] = {}
+late: dict[int, Late] = {}
 _lock = threading.Lock()
+
+
+watching = False
+
+
+def watch() -> None:
+    """Keep entry spans from now on: for modules that need them, when they are imported."""
+    global watching  # noqa: PLW0603  # a process has one answer
+    watching = True
 
 
 def opened(span: Span) -> None:
     """An entry span has started."""
     trace_id = span.context.trace_id
-    if _open.setdefault(trace_id, span) is not span:
+    if first.setdefault(trace_id, span) is not span:
         with _lock:
-            _more.setdefault(trace_id, []).append(span)
-    if len(_open) > _MAX_OPEN:
+            more.setdefault(trace_id, []).append(span)
+    elif len(first) > MAX_OPEN:
         with _lock:
-            _forget(next(iter(_open)))
+            _forget(next(iter(first)))
 
 
 def ended(span: ReadableSpan) -> None:
     """An entry span has ended; with its trace's last one goes what was said of the trace."""
     trace_id, span_id = span.context.trace_id, span.context.span_id
-    first = _open.get(trace_id)
-    if first is None:
-        return
-    if trace_id not in _more and first.context.span_id == span_id:
-        late = _late.get(trace_id)
-        _forget(trace_id)
-        if late is not None:
-            _restore_context(late)
+    if not late and not more:
+        first.pop(trace_id, None)
         return
     with _lock:
-        rest = [it for it in (first, *_more.pop(trace_id, ())) if it.context.span_id != span_id]
-        if rest:
-            _open[trace_id] = rest[0]
-        if rest[1:]:
-            _more[trace_id] = rest[1:]
+        spans = [first[trace_id], *more.pop(trace_id, ())] if trace_id in first else []
+        rest = [it for it in spans if it.context.span_id != span_id]
+        said = late.get(trace_id) if not rest else None
+        if not rest:
+            _forget(trace_id)
+        else:
+            first[trace_id] = rest[0]
+            if rest[1:]:
+                more[trace_id] = rest[1:]
+    if said is not None:
+        _restore_context(said)
 
 
 def _forget(trace_id: int) -> None:
-    _open.pop(trace_id, None)
-    _more.pop(trace_id, None)
-    _late.pop(trace_id, None)
+    first.pop(trace_id, None)
+    more.pop(trace_id, None)
+    late.pop(trace_id, None)
 
 
 def update(entries: Mapping[str, str], metadata: Mapping[str, str]) -> None:
@@ -126,7 +135,7 @@ def record(facts: Mapping[str, str], trace_ids: Iterable[int] | None = None) -> 
     """
     for trace_id in _current_traces() if trace_ids is None else trace_ids:
         held = mlflow_sdk.update_trace(trace_id, facts)
-        for span in (_open.get(trace_id), *_more.get(trace_id, ())):
+        for span in (first.get(trace_id), *more.get(trace_id, ())):
             if span is not None and span.is_recording():
                 span.set_attributes(_attributes(span, facts, held=held))
 
@@ -156,12 +165,12 @@ def _current_traces() -> set[int]:
 
 def _remember(trace_ids: set[int], entries: Mapping[str, str]) -> None:
     context = context_api.get_current()
-    for trace_id in trace_ids & _open.keys() if entries else ():
-        late = _late.setdefault(trace_id, _Late())
+    for trace_id in trace_ids & first.keys() if entries else ():
+        said = late.setdefault(trace_id, Late())
         for key, value in entries.items():
-            before = late.baggage.get(key) or baggage.get_baggage(key, context)
-            late.replaced.setdefault(key, []).append(before)
-            late.baggage[key] = value
+            before = said.baggage.get(key) or baggage.get_baggage(key, context)
+            said.replaced.setdefault(key, []).append(before)
+            said.baggage[key] = value
 
 
 def with_baggage_of_trace(context: Context) -> Context:
@@ -172,15 +181,15 @@ def with_baggage_of_trace(context: Context) -> Context:
     instrumentations (aiohttp's) start a span with the baggage of the request but do not attach it.
     """
     trace_id = get_current_span(context).get_span_context().trace_id
-    if trace_id not in _open:
+    if trace_id not in first:
         trace_id = mlflow_sdk.active_trace_id() or 0
-    late = _late.get(trace_id)
-    if late is not None:
-        for key, value in list(late.baggage.items()):
+    said = late.get(trace_id)
+    if said is not None:
+        for key, value in list(said.baggage.items()):
             present = baggage.get_baggage(key, context)
-            if present is None or present in late.replaced[key]:
+            if present is None or present in said.replaced[key]:
                 context = baggage.set_baggage(key, value, context)
-    entry = _open.get(trace_id)
+    entry = first.get(trace_id)
     attributes = mlflow_sdk.decoded((entry and entry.attributes) or {})
     for fact in REQUEST_FACTS:
         if fact.attribute in attributes and baggage.get_baggage(fact.source, context) is None:
@@ -188,15 +197,15 @@ def with_baggage_of_trace(context: Context) -> Context:
     return context
 
 
-def _restore_context(late: _Late) -> None:
+def _restore_context(said: Late) -> None:
     """Take what was said of a trace out of the context that goes on after it.
 
     A span that is current in OpenTelemetry's context has taken it along when it ended. MLflow's
     SDK has a context of its own: there, the next trace would be the last one's user's.
     """
     context = current = context_api.get_current()
-    for key, value in late.baggage.items():
-        before = late.replaced[key][0]
+    for key, value in said.baggage.items():
+        before = said.replaced[key][0]
         if before != value and baggage.get_baggage(key, context) == value:
             context = (
                 baggage.remove_baggage(key, context)

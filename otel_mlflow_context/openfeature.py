@@ -17,6 +17,7 @@ except ImportError as error:
         f"{error}: FeatureFlagHook needs more, `pip install 'otel-mlflow-context[openfeature]'`"
     ) from error
 
+live.watch()
 _logger = logging.getLogger(__name__)
 
 _MAX_KEY_LENGTH: Final = MAX_LENGTH - len(FEATURE_FLAG_PREFIX)

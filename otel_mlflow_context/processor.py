@@ -100,8 +100,8 @@ class MlflowContextSpanProcessor(SpanProcessor):
         self._failed = False
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        # `is_remote` by its place in the tuple that a span context is: most spans are children, and
-        # this is all that one costs.
+        # By its place in the tuple that a span context is: most spans are children, and this is all
+        # that one costs.
         parent = span.parent
         if parent is not None and not parent[_IS_REMOTE]:
             return
@@ -123,17 +123,21 @@ class MlflowContextSpanProcessor(SpanProcessor):
             ):
                 facts = self._with_others(span, facts)
             span.set_attributes(facts)
-            live.opened(span)
+            if live.watching:
+                live.opened(span)
         except Exception as error:
             self._log_once(error)
 
     def on_end(self, span: ReadableSpan) -> None:
+        if not (live.watching or self._unheld):
+            return
         parent = span.parent
         if parent is not None and not parent[_IS_REMOTE]:
             return
         try:
-            live.ended(span)
-            if self._unheld and span.context.span_id in self._unheld:
+            if live.watching:
+                live.ended(span)
+            if span.context.span_id in self._unheld:
                 self._unheld.discard(span.context.span_id)
                 mlflow_sdk.finish_trace(span)
         except Exception as error:

@@ -91,6 +91,9 @@ class TrustedBaggagePropagator(TextMapPropagator):
     """
 
     def __init__(self) -> None:
+        from otel_mlflow_context import live
+
+        live.watch()
         self._w3c = W3CBaggagePropagator()
         _warn_of_plain_baggage()
 

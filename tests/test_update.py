@@ -196,7 +196,7 @@ def test_a_trace_that_is_not_recorded_changes_the_context_alone() -> None:
         return dict(baggage.get_all())
 
     assert contextvars.copy_context().run(say) == {"user.id": "ada"}
-    assert not live._late
+    assert not live.late
 
 
 @pytest.mark.parametrize("argument", ["session_id", "user_id", "request_id", "metadata"])
@@ -241,14 +241,14 @@ def test_many_traces_leave_the_memory_where_it_was(traced: Traced) -> None:
     after = some(5_000)
     tracemalloc.stop()
     assert after - before < 50_000
-    assert not live._open
-    assert not live._late
+    assert not live.first
+    assert not live.late
 
 
 def test_spans_that_never_end_are_bounded(monkeypatch: pytest.MonkeyPatch, traced: Traced) -> None:
-    monkeypatch.setattr(live, "_MAX_OPEN", 10)
+    monkeypatch.setattr(live, "MAX_OPEN", 10)
     spans = [traced.tracer.start_span("root") for _ in range(50)]
-    assert len(live._open) == 10
+    assert len(live.first) == 10
     for span in spans:
         span.end()
-    assert not live._open
+    assert not live.first
