@@ -47,6 +47,15 @@ _MAX_FAILURES: Final = 3
 _INVALID: Final = frozenset({400, 413, 422, 500})
 """Answers that one bad span is enough for: MLflow takes or refuses a batch as a whole."""
 
+_ADVICE: Final[dict[int, str]] = {
+    HTTPStatus.UNAUTHORIZED: (
+        f"; set {env.MLFLOW_TRACKING_USERNAME} and {env.MLFLOW_TRACKING_PASSWORD}, or "
+        f"{env.MLFLOW_TRACKING_TOKEN}, or correct them"
+    ),
+    HTTPStatus.FORBIDDEN: "; the user needs EDIT permission on the experiment",
+}
+"""What to do about an answer that concerns all traces."""
+
 
 class MlflowSpanExporter(SpanExporter):
     """Exports spans to an MLflow server, and writes their traces' metadata.
@@ -114,7 +123,7 @@ class MlflowSpanExporter(SpanExporter):
         try:
             if self._otlp is None:
                 self._otlp = self._connected(self._client, deadline)
-            self._announce(self._client, spans, deadline, announced)
+            self._announce(self._client, spans, _halfway_to(deadline), announced)
             self._store(self._otlp, list(spans), deadline, stored)
         except (Unavailable, Refused) as error:
             self._log_once("spans are not stored in", self._client, error)
@@ -237,18 +246,20 @@ class MlflowSpanExporter(SpanExporter):
     def _announce(
         self, client: Client, spans: Sequence[ReadableSpan], deadline: float, done: set[str]
     ) -> None:
-        """Write what an old server takes before the spans only; the traces are added to `done`."""
+        """Write what an old server takes before the spans only; the traces are added to `done`.
+
+        Where this fails the metadata is written after the spans, without the request id.
+        """
         with_request_id = [it for it in self._updates(spans) if it.client_request_id]
-        if not with_request_id or client.sets_request_ids(deadline):
-            return
 
         def announce(item: TraceUpdate) -> None:
-            # Where this fails the metadata is written after the spans, without the request id.
             with contextlib.suppress(Unavailable, Refused):
                 client.announce(item, self._stored_in, deadline)
                 done.add(item.trace_id)
 
-        _for_each(with_request_id, announce)
+        with contextlib.suppress(Unavailable):
+            if with_request_id and not client.sets_request_ids(deadline):
+                _for_each(with_request_id, announce)
 
     def _write(self, client: Client, items: list[TraceUpdate], deadline: float) -> None:
         _for_each(items, lambda item: self._write_one(client, item, deadline))
@@ -283,7 +294,14 @@ class MlflowSpanExporter(SpanExporter):
     def _log_once(self, what: str, client: Client, error: Exception) -> None:
         if what not in self._logged:
             self._logged.add(what)
-            _logger.warning("%s %s: %s", what, client.server.name, error)
+            advice = _ADVICE.get(error.status, "") if isinstance(error, Refused) else ""
+            _logger.warning("%s %s: %s%s", what, client.server.name, error, advice)
+
+
+def _halfway_to(deadline: float) -> float:
+    """What comes before the spans may fail, and must leave them time."""
+    now = time.monotonic()
+    return now + (deadline - now) / 2
 
 
 def _for_each(items: Iterable[TraceUpdate], do: Callable[[TraceUpdate], None]) -> None:

@@ -94,6 +94,7 @@ def test_a_wrong_password_is_logged_once_and_not_shown(
     exporter.shutdown()
     [record] = caplog.records
     assert "401" in record.getMessage()
+    assert "MLFLOW_TRACKING_PASSWORD" in record.getMessage()
     assert "wrong-password" not in caplog.text
 
 
@@ -121,6 +122,7 @@ def test_who_may_only_read_is_told_so_once(
     else:
         [record] = caplog.records
         assert "403" in record.getMessage()
+        assert "EDIT permission on the experiment" in record.getMessage()
 
 
 def test_verify_says_that_the_password_is_wrong(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import subprocess
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from opentelemetry.instrumentation.requests import RequestsInstrumentor
 from opentelemetry.instrumentation.urllib3 import URLLib3Instrumentor
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from packaging.version import Version
+from servers import Front
 from table import ATTRIBUTES
 
 from otel_mlflow_context import MlflowSpanExporter, settings, trace_context
@@ -81,10 +84,14 @@ def _own(tags: dict[str, str]) -> dict[str, str]:
     return {key: value for key, value in tags.items() if key != "mlflow.artifactLocation"}
 
 
+@pytest.mark.parametrize("request_id", [None, "r-1"])
 def test_a_span_that_comes_late_still_extends_the_trace(
-    server: Any, experiment: str, recorded: Any, traces: Any
+    server: Any, experiment: str, recorded: Any, traces: Any, request_id: str | None
 ) -> None:
-    with recorded.tracer.start_as_current_span("root") as root:
+    with (
+        trace_context(request_id=request_id),
+        recorded.tracer.start_as_current_span("root") as root,
+    ):
         late = recorded.tracer.start_span("late", context=trace.set_span_in_context(root))
     exporter = MlflowSpanExporter(server.uri, experiment_name=experiment)
     exporter.export(recorded.take())
@@ -113,6 +120,26 @@ def test_the_client_request_id_is_the_traces(
     assert "mlflow.client_request_id" not in stored.info.trace_metadata
     [bare] = traces(server.uri, experiment, "client_request_id = 'r-2'")
     assert bare.info.state == "OK"
+
+
+@pytest.mark.parametrize("path", ["/version", "/api/3.0/mlflow/traces"])
+def test_spans_are_stored_where_the_request_id_cannot_be(
+    shared_server: Any, experiment: str, recorded: Any, traces: Any, path: str
+) -> None:
+    with Front(shared_server.port) as front:
+        threading.Thread(target=front.serve_forever, daemon=True).start()
+        front.answer = lambda _, asked: time.sleep(4) or 503 if asked == path else None
+        with trace_context(request_id="r-1"):
+            recorded.trace()
+        exporter = MlflowSpanExporter(front.uri, experiment_name=experiment, timeout=4)
+        assert exporter.export(recorded.take()) is SpanExportResult.SUCCESS
+        [stored] = traces(shared_server.uri, experiment)
+        assert len(stored.data.spans) == 2
+        front.answer = lambda *_: None
+        assert exporter.force_flush()
+        front.shutdown()
+    [stored] = traces(shared_server.uri, experiment)
+    assert stored.info.trace_metadata["app_version"] == "1.10"
 
 
 def test_an_error_stays_an_error(server: Any, experiment: str, recorded: Any, traces: Any) -> None:
