@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Final
 
-from otel_mlflow_context.commands import PROGRAM, verify
+from otel_mlflow_context.commands import PROGRAM, stamp, verify
 
-_COMMANDS: Final = (verify,)
+_COMMANDS: Final = (stamp, verify)
 """Each has `add_to`, which says its arguments, and `run`; what it needs it imports in `run`."""
 
 

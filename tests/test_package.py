@@ -54,10 +54,12 @@ def test_every_public_name_is_there() -> None:
         ("opentelemetry_resource_detector", {"git", "mlflow_source", "deployment"}),
         ("opentelemetry_traces_exporter", {"mlflow"}),
         ("opentelemetry_instrumentor", {"mlflow_context"}),
+        ("opentelemetry_propagator", {"mlflow_headers", "trusted_baggage"}),
+        ("hatch", {"otel-mlflow-context"}),
         ("opentelemetry_environment_variables", {"mlflow_context"}),
     ],
 )
-def test_opentelemetry_finds_it_by_its_entry_points(group: str, expected: set[str]) -> None:
+def test_others_find_it_by_its_entry_points(group: str, expected: set[str]) -> None:
     ours = [entry for entry in entry_points(group=group) if "otel_mlflow_context" in entry.value]
     assert {entry.name for entry in ours} == expected
     for entry in ours:

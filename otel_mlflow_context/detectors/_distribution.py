@@ -1,4 +1,4 @@
-"""The version of the installed distribution that a program belongs to.
+"""The installed distribution that a program belongs to: its version, and where it came from.
 
 Read from the ``*.dist-info`` folders that installers leave:
 https://packaging.python.org/en/latest/specifications/recording-installed-packages/
@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from otel_mlflow_context.detectors._paths import is_file, real_path
@@ -25,7 +25,13 @@ _MAX_RECORDS: Final = 1_000  # lists of files to look into; a hundred take some 
 
 
 def distribution_version(program: Program) -> str | None:
-    """The version of the program's own distribution: never its launcher's, nor a namesake's.
+    """The version of the program's own distribution: never its launcher's, nor a namesake's."""
+    info = distribution_of(program)
+    return version_of(info) if info else None
+
+
+def distribution_of(program: Program) -> Path | None:
+    """The ``*.dist-info`` folder of the program's own distribution.
 
     That is the distribution whose list of files holds the program's package, in the folder where
     the package is; or the editable installation whose source folder holds the program.
@@ -37,14 +43,28 @@ def distribution_version(program: Program) -> str | None:
         info = _installed(program.package, program.directory)
     if info is None and (program.package or program.script):
         info = _editable(program.directory)
-    return _version(info) if info else None
+    return info
 
 
-def _version(info: Path) -> str | None:
+def version_of(info: Path) -> str | None:
+    """The version of the distribution that a ``*.dist-info`` folder describes."""
     # `importlib.metadata` says the same, but takes longer to import than everything else here.
     headers, _, _ = _read(info / "METADATA").partition("\n\n")
     version = _VERSION.search(headers)
     return version[1] if version else None
+
+
+def direct_url_of(info: Path) -> dict[str, Any]:
+    """What the installer wrote of where the distribution came from; empty where it wrote nothing.
+
+    https://packaging.python.org/en/latest/specifications/direct-url/
+    """
+    text = _read(info / "direct_url.json")
+    try:
+        direct_url = json.loads(text) if text else {}
+    except (ValueError, RecursionError):
+        return {}
+    return direct_url if isinstance(direct_url, dict) else {}
 
 
 def _installed(package: str, directory: Path) -> Path | None:
@@ -98,10 +118,8 @@ def _installed_from_url(folder: str) -> Iterator[Path]:
 
 
 def _source_folder(info: Path) -> Path | None:
-    """https://packaging.python.org/en/latest/specifications/direct-url/"""
-    text = _read(info / "direct_url.json")
+    direct_url = direct_url_of(info)
     try:
-        direct_url = json.loads(text) if text else {}
         if not direct_url.get("dir_info", {}).get("editable"):
             return None
         path = unquote(urlsplit(direct_url["url"]).path)

@@ -10,7 +10,7 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource, Resource
 
 from otel_mlflow_context import environment_variables as env
 from otel_mlflow_context import names
-from otel_mlflow_context.detectors._distribution import distribution_version
+from otel_mlflow_context.detectors._code import code_findings
 from otel_mlflow_context.detectors._program import current_program
 from otel_mlflow_context.values import clean
 
@@ -29,13 +29,13 @@ class DeploymentResourceDetector(ResourceDetector):
 
     From, highest first: ``OTEL_SERVICE_NAME`` and ``OTEL_RESOURCE_ATTRIBUTES`` (all attributes that
     it names); ``APP_VERSION``, ``APP_ENVIRONMENT``, ``DEPLOYMENT_ID``, ``REGION`` and
-    ``MLFLOW_ACTIVE_MODEL_ID``; for the version, the installed distribution that the program
-    belongs to.
+    ``MLFLOW_ACTIVE_MODEL_ID``; for the version, the build stamp, and the installed distribution
+    that the program belongs to.
     """
 
     def detect(self) -> Resource:
         attributes = _from_variables(os.environ) | _from_opentelemetry()
-        if names.SERVICE_VERSION not in attributes and (version := _installed_version()):
+        if names.SERVICE_VERSION not in attributes and (version := _version_of_the_code()):
             attributes[names.SERVICE_VERSION] = version
         return Resource(attributes)
 
@@ -55,5 +55,6 @@ def _from_opentelemetry() -> dict[str, str]:
     return {attribute: value for attribute, value in values.items() if value}
 
 
-def _installed_version() -> str | None:
-    return clean(distribution_version(current_program()))
+def _version_of_the_code() -> str | None:
+    version = code_findings(current_program(), dirty=False).get(names.SERVICE_VERSION)
+    return clean(version.value) if version else None

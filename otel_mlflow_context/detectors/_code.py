@@ -1,0 +1,116 @@
+"""What is known of the program's code, and who says so: each source, and all of them together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Final, TypeVar
+
+from otel_mlflow_context import environment_variables as env
+from otel_mlflow_context import names
+from otel_mlflow_context.detectors._finding import Finding
+from otel_mlflow_context.detectors._package import package_findings
+from otel_mlflow_context.detectors._paths import working_directory
+from otel_mlflow_context.detectors._program import Program
+from otel_mlflow_context.detectors._repository import (
+    Repository,
+    find_repository,
+    read_head,
+    remote_urls,
+)
+from otel_mlflow_context.detectors._stamp import stamp_findings
+from otel_mlflow_context.detectors._url import browsable_url
+from otel_mlflow_context.settings import current_settings
+
+_T = TypeVar("_T")
+
+_BRANCH: Final = "branch"  # a value of `vcs.ref.head.type`
+
+
+def code_findings(
+    program: Program, *, dirty: bool, problems: list[str] | None = None
+) -> dict[str, Finding]:
+    """The first that each attribute is found by, all of one commit: see `merged`.
+
+    Args:
+        program: whose code it is.
+        dirty: whether to check for uncommitted changes, which starts git.
+        problems: takes a word on each thing that is there and cannot be read.
+    """
+    problems = [] if problems is None else problems
+    directory = program.directory
+    return merged(
+        repository_findings(directory, problems, dirty=dirty) if directory else (),
+        stamp_findings(program, _environment(), working_directory()),
+        package_findings(program),
+    )
+
+
+def repository_findings(directory: Path, problems: list[str], *, dirty: bool) -> Iterator[Finding]:
+    """What the repository says that a folder belongs to: commit, branch, URL, and changes."""
+    repository = _answer(lambda: find_repository(directory), problems)
+    if repository is None:
+        return
+    head = _answer(lambda: read_head(repository), problems)
+    if head and head.commit:
+        yield Finding(names.VCS_REF_HEAD_REVISION, head.commit, ".git/HEAD")
+    if head and head.branch:
+        yield Finding(names.VCS_REF_HEAD_NAME, head.branch, ".git/HEAD")
+        yield Finding(names.VCS_REF_HEAD_TYPE, _BRANCH, ".git/HEAD")
+    if url := _answer(lambda: _url(repository, head.branch if head else None), problems):
+        yield Finding(names.VCS_REPOSITORY_URL_FULL, url, ".git/config")
+    # Changes since which commit, if none is known?
+    if dirty and head and head.commit:
+        is_changed = _answer(lambda: _dirty(repository), problems)
+        if is_changed is not None:
+            yield Finding(names.VCS_REF_HEAD_DIRTY, is_changed, "git status")
+
+
+def merged(*sources: Iterable[Finding], left_out: list[str] | None = None) -> dict[str, Finding]:
+    """The first that each attribute is found by, all of one commit.
+
+    A source that names another commit than one before it speaks of another checkout: nothing of
+    it counts, its version neither, and `left_out` takes a word on it.
+    """
+    result: dict[str, Finding] = {}
+    for source in sources:
+        found = {finding.attribute: finding for finding in source}
+        theirs, ours = (of.get(names.VCS_REF_HEAD_REVISION) for of in (found, result))
+        if theirs and ours and not _is_same(str(theirs.value), str(ours.value)):
+            if left_out is not None:
+                left_out.append(f"{theirs.source} names another commit than {ours.source}")
+            continue
+        result = found | result
+    return result
+
+
+def _is_same(commit: str, other: str) -> bool:
+    return commit.startswith(other) or other.startswith(commit)  # one may be shortened
+
+
+def _environment() -> Mapping[str, str]:
+    """The environment, and what was set in its place."""
+    stamp = current_settings().stamp
+    return {**os.environ, env.OTEL_MLFLOW_CONTEXT_STAMP: stamp} if stamp else os.environ
+
+
+def _url(repository: Repository, branch: str | None) -> str | None:
+    urls = map(browsable_url, remote_urls(repository, branch))
+    return next((url for url in urls if url), None)
+
+
+def _dirty(repository: Repository) -> bool | None:
+    # Imported here: who turns the check off does not pay for it.
+    from otel_mlflow_context.detectors._dirty import is_dirty
+
+    return is_dirty(repository.root)
+
+
+def _answer(question: Callable[[], _T], problems: list[str]) -> _T | None:
+    """The answer, or None and a word in `problems`: a bad file does not take other facts along."""
+    try:
+        return question()
+    except Exception as error:
+        problems.append(str(error) or type(error).__name__)
+        return None
