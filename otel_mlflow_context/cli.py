@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Final
 
-from otel_mlflow_context.commands import PROGRAM, stamp, verify
+from otel_mlflow_context.commands import PROGRAM, show, stamp, verify
 
-_COMMANDS: Final = (stamp, verify)
+_COMMANDS: Final = (show, stamp, verify)
 """Each has `add_to`, which says its arguments, and `run`; what it needs it imports in `run`."""
 
 

@@ -38,13 +38,20 @@ def code_findings(
         dirty: whether to check for uncommitted changes, which starts git.
         problems: takes a word on each thing that is there and cannot be read.
     """
+    return merged(*code_sources(program, dirty=dirty, problems=problems))
+
+
+def code_sources(
+    program: Program, *, dirty: bool, problems: list[str] | None = None
+) -> list[list[Finding]]:
+    """What each source says of the program's code, the one that counts first; see above."""
     problems = [] if problems is None else problems
     directory = program.directory
-    return merged(
-        repository_findings(directory, problems, dirty=dirty) if directory else (),
+    return [
+        list(repository_findings(directory, problems, dirty=dirty)) if directory else [],
         stamp_findings(program, _environment(), working_directory()),
         package_findings(program),
-    )
+    ]
 
 
 def repository_findings(directory: Path, problems: list[str], *, dirty: bool) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource, Resource
 from otel_mlflow_context import environment_variables as env
 from otel_mlflow_context import names
 from otel_mlflow_context.detectors._code import code_findings
+from otel_mlflow_context.detectors._finding import Finding
 from otel_mlflow_context.detectors._program import current_program
 from otel_mlflow_context.values import clean
 
@@ -34,15 +35,17 @@ class DeploymentResourceDetector(ResourceDetector):
     """
 
     def detect(self) -> Resource:
-        attributes = _from_variables(os.environ) | _from_opentelemetry()
+        variables = {it.attribute: str(it.value) for it in variable_findings(os.environ)}
+        attributes = variables | _from_opentelemetry()
         if names.SERVICE_VERSION not in attributes and (version := _version_of_the_code()):
             attributes[names.SERVICE_VERSION] = version
         return Resource(attributes)
 
 
-def _from_variables(environ: Mapping[str, str]) -> dict[str, str]:
-    values = {attribute: clean(environ.get(name)) for name, attribute in _VARIABLES}
-    return {attribute: value for attribute, value in values.items() if value}
+def variable_findings(environ: Mapping[str, str]) -> list[Finding]:
+    """What the variables of a deployment say, in the names of MLflow's guide."""
+    values = ((name, attribute, clean(environ.get(name))) for name, attribute in _VARIABLES)
+    return [Finding(attribute, value, name) for name, attribute, value in values if value]
 
 
 def _from_opentelemetry() -> dict[str, str]:
