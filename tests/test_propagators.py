@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -311,3 +312,41 @@ class _Lists:
 
     def keys(self, carrier: dict[str, list[str]]) -> list[str]:
         return list(carrier)
+
+
+def test_two_long_ids_are_the_same_two_in_every_service() -> None:
+    long = ["s" * 299 + end for end in "ab"]
+    by_header = [received({"X-Session-ID": it})["session.id"] for it in long]
+    by_code = []
+    by_baggage = []
+    for it in long:
+        with trace_context(session_id=it):
+            by_code.append(baggage.get_baggage("session.id"))
+            headers = outgoing_headers("http://localhost/")
+        by_baggage.append(received(headers, TrustedBaggagePropagator())["session.id"])
+    raw = [received({"baggage": f"session.id={it}"}, TrustedBaggagePropagator()) for it in long]
+    read = [
+        RequestFacts(Settings()).read(baggage.set_baggage("session.id", it["session.id"]))
+        for it in raw
+    ]
+    assert len(set(by_header)) == 2
+    assert by_header == by_code == by_baggage == [it["session.id"] for it in read]
+
+
+@pytest.mark.parametrize(
+    ("carrier", "getter"),
+    [
+        # OpenTelemetry's, for WSGI (Flask), ASGI (FastAPI), and metadata in lower case (gRPC).
+        ({"HTTP_X_SESSION_ID": "s-1"}, "opentelemetry.instrumentation.wsgi:WSGIGetter"),
+        (
+            {"headers": [(b"x-session-id", b"s-1")]},
+            "opentelemetry.instrumentation.asgi:ASGIGetter",
+        ),
+        ({"x-session-id": "s-1"}, "opentelemetry.propagators.textmap:DefaultGetter"),
+    ],
+)
+def test_each_frameworks_own_getter_finds_them(carrier: Any, getter: str) -> None:
+    module, name = getter.split(":")
+    made = getattr(importlib.import_module(module), name)()
+    context = MlflowHeadersPropagator().extract(carrier, Context(), made)
+    assert baggage.get_baggage("session.id", context) == "s-1"
