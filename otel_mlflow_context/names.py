@@ -11,6 +11,7 @@ from typing import Final
 
 # --- OpenTelemetry: resource attributes ----------------------------------------------------
 # https://opentelemetry.io/docs/specs/semconv/registry/attributes/vcs/
+VCS_PREFIX: Final = "vcs."
 VCS_REF_HEAD_REVISION: Final = "vcs.ref.head.revision"
 VCS_REF_HEAD_NAME: Final = "vcs.ref.head.name"
 VCS_REF_HEAD_TYPE: Final = "vcs.ref.head.type"

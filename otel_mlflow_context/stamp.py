@@ -22,6 +22,7 @@ from otel_mlflow_context import names
 from otel_mlflow_context.detectors._code import merged, repository_findings
 from otel_mlflow_context.detectors._finding import Finding
 from otel_mlflow_context.detectors._package import package_findings
+from otel_mlflow_context.detectors._platforms import findings_of, merge_commits, platforms
 from otel_mlflow_context.detectors._program import Program
 from otel_mlflow_context.detectors._stamp import FIELDS, FILE_NAME, SCHEMA, checked
 
@@ -38,8 +39,8 @@ _SOURCE_DATE_EPOCH: Final = "SOURCE_DATE_EPOCH"
 def current_findings(directory: Path, program: Program) -> list[Finding]:
     """What is known of a checkout and the build that runs in it, one finding an attribute.
 
-    The sources in the order of the detectors: environment variables, ``.git``, and what an
-    installed package says.
+    The sources in the order of the detectors: environment variables, ``.git``, those of the
+    CI platform, and what an installed package says.
 
     Args:
         directory: a folder of the checkout.
@@ -47,8 +48,8 @@ def current_findings(directory: Path, program: Program) -> list[Finding]:
     """
     sources = (
         _from_variables(),
-        checkout_findings(directory),
-        # Here: what the CI platform's variables say.
+        [it for it in checkout_findings(directory) if it.value not in merge_commits(os.environ)],
+        *(findings_of(platform, os.environ) for platform in platforms(os.environ)),
         package_findings(program),
     )
     left_out: list[str] = []

@@ -12,6 +12,7 @@ from otel_mlflow_context import names
 from otel_mlflow_context.detectors._finding import Finding
 from otel_mlflow_context.detectors._package import package_findings
 from otel_mlflow_context.detectors._paths import working_directory
+from otel_mlflow_context.detectors._platforms import findings_of, merge_commits, platforms
 from otel_mlflow_context.detectors._program import Program
 from otel_mlflow_context.detectors._repository import (
     Repository,
@@ -47,9 +48,13 @@ def code_sources(
     """What each source says of the program's code, the one that counts first; see above."""
     problems = [] if problems is None else problems
     directory = program.directory
+    repository = repository_findings(directory, problems, dirty=dirty) if directory else ()
+    made_by_platform = merge_commits(os.environ)
     return [
-        list(repository_findings(directory, problems, dirty=dirty)) if directory else [],
+        # A merge commit that a platform made for a build is nobody's: the head that was merged is.
+        [it for it in repository if it.value not in made_by_platform],
         stamp_findings(program, _environment(), working_directory()),
+        *(findings_of(platform, os.environ) for platform in platforms(os.environ)),
         package_findings(program),
     ]
 

@@ -30,16 +30,14 @@ class DeploymentResourceDetector(ResourceDetector):
 
     From, highest first: ``OTEL_SERVICE_NAME`` and ``OTEL_RESOURCE_ATTRIBUTES`` (all attributes that
     it names); ``APP_VERSION``, ``APP_ENVIRONMENT``, ``DEPLOYMENT_ID``, ``REGION`` and
-    ``MLFLOW_ACTIVE_MODEL_ID``; for the version, the build stamp, and the installed distribution
-    that the program belongs to.
+    ``MLFLOW_ACTIVE_MODEL_ID``; the build stamp (version); the variables of the platform that the
+    process runs on, or that built it (`_platforms`); the installed distribution that the program
+    belongs to (version).
     """
 
     def detect(self) -> Resource:
         variables = {it.attribute: str(it.value) for it in variable_findings(os.environ)}
-        attributes = variables | _from_opentelemetry()
-        if names.SERVICE_VERSION not in attributes and (version := _version_of_the_code()):
-            attributes[names.SERVICE_VERSION] = version
-        return Resource(attributes)
+        return Resource(_from_the_code() | variables | _from_opentelemetry())
 
 
 def variable_findings(environ: Mapping[str, str]) -> list[Finding]:
@@ -58,6 +56,12 @@ def _from_opentelemetry() -> dict[str, str]:
     return {attribute: value for attribute, value in values.items() if value}
 
 
-def _version_of_the_code() -> str | None:
-    version = code_findings(current_program(), dirty=False).get(names.SERVICE_VERSION)
-    return clean(version.value) if version else None
+def _from_the_code() -> dict[str, str]:
+    """What the stamp, the platforms and the package say besides of which commit it is."""
+    findings = code_findings(current_program(), dirty=False)
+    values = {
+        attribute: clean(finding.value)
+        for attribute, finding in findings.items()
+        if not attribute.startswith(names.VCS_PREFIX)
+    }
+    return {attribute: value for attribute, value in values.items() if value}

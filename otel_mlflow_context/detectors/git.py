@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Final
 
 from opentelemetry.sdk.resources import Resource, ResourceDetector
 
@@ -18,17 +17,16 @@ from otel_mlflow_context.values import clean
 
 _logger = logging.getLogger(__name__)
 
-_PREFIX: Final = "vcs."
-
 
 class GitResourceDetector(ResourceDetector):
     """The repository, branch and commit of the program's code, and whether it was changed since.
 
     From the first that knows, where all of them speak of one commit: the repository of the
-    program's code, not the working directory's (see `current_program`); the build stamp; what the
-    installed package says. What is not known is absent. Nothing is raised; a repository that cannot
-    be read is logged in one line, and none at all is nothing to log. Except for uncommitted changes
-    (setting `dirty`), which git is asked for and given one second, everything is read from files.
+    program's code, not the working directory's (see `current_program`); the build stamp; the
+    variables of CI and hosting platforms; what the installed package says. What is not known is
+    absent. Nothing is raised; a repository that cannot be read is logged in one line, and none at
+    all is nothing to log. Except for uncommitted changes (setting `dirty`), which git is asked for
+    and given one second, everything is read from files and variables.
 
     Attributes: ``vcs.ref.head.revision``, ``.name`` and ``.type``; ``vcs.repository.url.full``
     and ``.name``; ``vcs.owner.name``; ``vcs.provider.name``; ``vcs.change.id``
@@ -60,7 +58,7 @@ def _attributes(findings: Mapping[str, Finding]) -> dict[str, str | bool]:
     found = {
         attribute: finding.value
         for attribute, finding in findings.items()
-        if attribute.startswith(_PREFIX)
+        if attribute.startswith(names.VCS_PREFIX)
     }
     return {
         attribute: cleaned if isinstance(value, str) else value
