@@ -23,6 +23,7 @@ GITPYTHON = "GitPython: commit, branch, URL"
 GITPYTHON_IMPORTED = "GitPython, imported before"
 MLFLOW = "MLflow: resolve_env_metadata()"
 MLFLOW_IMPORTED = "MLflow, GitPython imported before"
+MANY = "detect_resource(), 2,000 variables more"
 
 _FILES = 500
 
@@ -38,7 +39,7 @@ from opentelemetry.sdk.resources import Resource, ResourceDetector
 def ours():
     from otel_mlflow_context import detect_resource
 
-    return detect_resource, lambda resource: resource.attributes["vcs.ref.head.revision"]
+    return detect_resource, lambda resource: resource.attributes.get("vcs.ref.head.revision")
 
 
 def git_detector():
@@ -106,7 +107,32 @@ def run(*, quick: bool = False) -> str:
         if any(run["commit"] != ("" if name == EMPTY else commit) for run in runs):
             raise RuntimeError(f"{name} found another commit than git")
     times = {name: [run["ns"] for run in runs] for name, runs in printed.items()}
-    return "\n\n".join([_cost_table(times), *_ratio_tables(times)])
+    tables = [_cost_table(f"a repository of {_FILES} files", times), *_ratio_tables(times)]
+    if importlib.util.find_spec("otel_mlflow_context"):
+        tables.append(_container_table(quick=quick))
+    return "\n\n".join(tables)
+
+
+def _container_table(*, quick: bool) -> str:
+    """As in a container: a program without `.git`, and no git."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "app.py").write_text(_APP)
+        empty = {"PATH": folder}
+        printed = measure(
+            {EMPTY: ["app.py", "empty"], DIRTY: ["app.py", "ours"], MANY: ["app.py", "ours"]},
+            processes=1 if quick else 9,
+            warm_up=not quick,
+            environment={
+                EMPTY: empty,
+                DIRTY: empty,
+                MANY: empty | {f"SERVICE_{number}_PORT": "80" for number in range(2_000)},
+            },
+            folder=Path(folder),
+        )
+    if any(run["commit"] for runs in printed.values() for run in runs):
+        raise RuntimeError("a commit was found where there is none")
+    times = {name: [run["ns"] for run in runs] for name, runs in printed.items()}
+    return _cost_table("no .git, no git; goal: less than 2 over the empty detector", times)
 
 
 def _subjects(*, quick: bool) -> dict[str, str]:
@@ -159,9 +185,9 @@ def _make_repository(folder: Path) -> str:
     return git("rev-parse", "HEAD")
 
 
-def _cost_table(times) -> str:
+def _cost_table(where: str, times) -> str:
     return table(
-        f"Facts of the process, milliseconds (a repository of {_FILES} files)",
+        f"Facts of the process, milliseconds ({where})",
         ("", "median", "fastest", "slowest"),
         [
             (name, *(f"{ns / 1e6:.2f}" for ns in (statistics.median(all_), min(all_), max(all_))))

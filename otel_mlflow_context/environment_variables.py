@@ -4,7 +4,8 @@
 ``OTEL_`` (entry point group ``opentelemetry_environment_variables``), so a string here is the
 variable's name, and the comment above it is its documentation. OpenTelemetry's own variables,
 ``OTEL_RESOURCE_ATTRIBUTES`` and ``OTEL_SERVICE_NAME``, are the SDK's to read and to declare: a
-flag that two modules declare stops ``opentelemetry-instrument``.
+flag that two modules declare stops ``opentelemetry-instrument``. What the platforms set is in
+`detectors._platforms`.
 """
 
 # More resource attributes and baggage keys to carry into the trace metadata, under their own
@@ -25,6 +26,9 @@ OTEL_MLFLOW_CONTEXT_TAGS = "OTEL_MLFLOW_CONTEXT_TAGS"
 
 # "false": no check for uncommitted changes, which starts git. Default "true".
 OTEL_MLFLOW_CONTEXT_DIRTY = "OTEL_MLFLOW_CONTEXT_DIRTY"
+
+# "true": `git describe --tags` says the version, which starts git. Default "false".
+OTEL_MLFLOW_CONTEXT_DESCRIBE = "OTEL_MLFLOW_CONTEXT_DESCRIBE"
 
 # The path of the build stamp (a JSON file, or the folder that holds it). By default it is looked
 # for beside the program.

@@ -48,6 +48,8 @@ class Settings:
     """Write each fact as attribute `mlflow.traceTag.<key>` too."""
     dirty: bool = True
     """Check for uncommitted changes."""
+    describe: bool = False
+    """Ask `git describe` for the version: what it says counts before a build stamp's."""
     stamp: str | None = None
     """The path of the build stamp, or of the folder that holds it; None: it is looked for."""
     request_headers: Mapping[str, str] = field(
@@ -76,6 +78,7 @@ class Settings:
         _one_of("source_type", self.source_type, SOURCE_TYPES)
         object.__setattr__(self, "tags", _boolean("tags", self.tags))
         object.__setattr__(self, "dirty", _boolean("dirty", self.dirty))
+        object.__setattr__(self, "describe", _boolean("describe", self.describe))
         object.__setattr__(self, "request_headers", _headers(self.request_headers))
         object.__setattr__(self, "inbound_keys", _words("inbound_keys", self.inbound_keys))
         object.__setattr__(self, "trusted_hosts", _hosts(self.trusted_hosts))
@@ -108,6 +111,7 @@ _VARIABLES: Final = {
     "source_type": env.OTEL_MLFLOW_CONTEXT_SOURCE_TYPE,
     "tags": env.OTEL_MLFLOW_CONTEXT_TAGS,
     "dirty": env.OTEL_MLFLOW_CONTEXT_DIRTY,
+    "describe": env.OTEL_MLFLOW_CONTEXT_DESCRIBE,
     "stamp": env.OTEL_MLFLOW_CONTEXT_STAMP,
     "request_headers": env.OTEL_MLFLOW_CONTEXT_REQUEST_HEADERS,
     "inbound_keys": env.OTEL_MLFLOW_CONTEXT_INBOUND_KEYS,

@@ -129,7 +129,8 @@ def test_without_git_it_knows_what_stands_in_the_repositorys_files(repository, c
 
     assert said["commit"] == commit
     assert said["branch"] == "main"
-    assert not {"dirty", "tag"} & said.keys()
+    assert said["tag"] == "v1"
+    assert "dirty" not in said
 
 
 def test_where_git_refuses_for_the_owner_the_commit_is_known_and_why_is_said(repository, commit):

@@ -10,16 +10,14 @@ from typing import Final, TypeVar
 from otel_mlflow_context import environment_variables as env
 from otel_mlflow_context import names
 from otel_mlflow_context.detectors._finding import Finding
+from otel_mlflow_context.detectors._git_config import remote_urls
+from otel_mlflow_context.detectors._git_files import Repository
 from otel_mlflow_context.detectors._package import package_findings
 from otel_mlflow_context.detectors._paths import working_directory
 from otel_mlflow_context.detectors._platforms import findings_of, merge_commits, platforms
 from otel_mlflow_context.detectors._program import Program
-from otel_mlflow_context.detectors._repository import (
-    Repository,
-    find_repository,
-    read_head,
-    remote_urls,
-)
+from otel_mlflow_context.detectors._refs import read_head, read_tag
+from otel_mlflow_context.detectors._repository import find_repository
 from otel_mlflow_context.detectors._stamp import stamp_findings
 from otel_mlflow_context.detectors._url import browsable_url
 from otel_mlflow_context.settings import current_settings
@@ -70,6 +68,13 @@ def repository_findings(directory: Path, problems: list[str], *, dirty: bool) ->
     if head and head.branch:
         yield Finding(names.VCS_REF_HEAD_NAME, head.branch, ".git/HEAD")
         yield Finding(names.VCS_REF_HEAD_TYPE, _BRANCH, ".git/HEAD")
+    if head and (commit := head.commit):
+        if tag := _answer(lambda: read_tag(repository, commit), problems):
+            yield Finding(names.VCS_REF_HEAD_TAG, tag, ".git/refs/tags")
+        if current_settings().describe and (
+            version := _answer(lambda: _version(repository), problems)
+        ):
+            yield Finding(names.SERVICE_VERSION, version, "git describe")
     if url := _answer(lambda: _url(repository, head.branch if head else None), problems):
         yield Finding(names.VCS_REPOSITORY_URL_FULL, url, ".git/config")
     # Changes since which commit, if none is known?
@@ -114,9 +119,15 @@ def _url(repository: Repository, branch: str | None) -> str | None:
 
 def _dirty(repository: Repository) -> bool | None:
     # Imported here: who turns the check off does not pay for it.
-    from otel_mlflow_context.detectors._dirty import is_dirty
+    from otel_mlflow_context.detectors._git_command import is_dirty
 
     return is_dirty(repository.root)
+
+
+def _version(repository: Repository) -> str | None:
+    from otel_mlflow_context.detectors._git_command import describe
+
+    return describe(repository.root)
 
 
 def _answer(question: Callable[[], _T], problems: list[str]) -> _T | None:

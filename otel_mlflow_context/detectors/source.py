@@ -12,10 +12,11 @@ from opentelemetry.sdk.resources import Resource, ResourceDetector
 
 from otel_mlflow_context import environment_variables as env
 from otel_mlflow_context import names
+from otel_mlflow_context.detectors._git_files import RepositoryError
 from otel_mlflow_context.detectors._launchers import NOTEBOOK_KERNELS
 from otel_mlflow_context.detectors._paths import is_folder, real_path, working_directory
 from otel_mlflow_context.detectors._program import Program, current_program
-from otel_mlflow_context.detectors._repository import RepositoryError, find_repository
+from otel_mlflow_context.detectors._repository import find_repository
 from otel_mlflow_context.values import clean
 
 # Where a Databricks cluster says that it was made to run a job:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from otel_mlflow_context.detectors import _dirty, _program
+from otel_mlflow_context import settings
+from otel_mlflow_context.detectors import _git_command, _program
+from otel_mlflow_context.detectors._code import code_findings
 from otel_mlflow_context.detectors.git import GitResourceDetector
 
 
@@ -64,6 +66,29 @@ def test_an_unborn_branch_has_a_name_only(git, tmp_path, detect):
 def test_a_long_branch_name_is_shortened_like_every_value(git, shop, detect, without_dirty):
     git(shop, "checkout", "-q", "-b", "a/" * 150 + "b")
     assert len(detect(shop)["vcs.ref.head.name"]) == 250
+
+
+def test_the_tag_of_the_commit(git, shop, detect, without_dirty):
+    git(shop, "tag", "-a", "-m", "it", "v1.2.0")
+    assert detect(shop)["vcs.ref.head.tag"] == "v1.2.0"
+
+
+def test_git_describe_says_the_version_where_it_is_asked_for(git, shop, without_dirty, monkeypatch):
+    git(shop, "tag", "v1.2.0")
+    git(shop, "commit", "-q", "--allow-empty", "-m", "second")
+    program = _program.Program(directory=shop)
+    assert "service.version" not in code_findings(program, dirty=False)
+    monkeypatch.setenv("OTEL_MLFLOW_CONTEXT_DESCRIBE", "true")
+    settings.forget()
+    found = code_findings(program, dirty=False)["service.version"]
+    assert (found.value, found.source) == (git(shop, "describe", "--tags"), "git describe")
+
+
+def test_without_a_tag_git_describe_has_nothing_to_say(git, shop, monkeypatch, detect, caplog):
+    monkeypatch.setenv("OTEL_MLFLOW_CONTEXT_DESCRIBE", "true")
+    settings.forget()
+    assert "service.version" not in detect(shop)
+    assert [it for it in caplog.records if "No names found" in it.getMessage()]
 
 
 def test_no_repository_is_nothing_to_log(tmp_path, detect, caplog):
@@ -172,7 +197,7 @@ def test_a_conflict_is_dirty(git, shop, detect):
 
 
 def test_the_check_can_be_turned_off(shop, detect, without_dirty, monkeypatch):
-    monkeypatch.setattr(_dirty, "is_dirty", pytest.fail)
+    monkeypatch.setattr(_git_command, "is_dirty", pytest.fail)
     assert dirty(detect(shop)) is None
 
 

@@ -6,14 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_mlflow_context.detectors._repository import (
-    Head,
-    RepositoryError,
-    find_repository,
-    parse_config,
-    read_head,
-    remote_urls,
-)
+from otel_mlflow_context.detectors._git_config import parse_config, remote_urls
+from otel_mlflow_context.detectors._git_files import RepositoryError
+from otel_mlflow_context.detectors._refs import Head, read_head
+from otel_mlflow_context.detectors._repository import find_repository
 
 ID = "0123456789abcdef0123456789abcdef01234567"
 
@@ -153,6 +149,59 @@ def test_the_nearest_repository_counts(git, shop):
 def test_a_symlink_leads_to_the_repository_that_holds_the_code(shop, tmp_path):
     (tmp_path / "current").symlink_to(shop / "app")
     assert find_repository(tmp_path / "current").root == shop
+
+
+def test_a_repository_that_a_variable_names(git, shop, tmp_path, monkeypatch):
+    commit = git(shop, "rev-parse", "HEAD")
+    (shop / ".git").rename(tmp_path / "store")
+    assert find_repository(shop) is None
+    monkeypatch.setenv("GIT_DIR", "../store")
+    monkeypatch.chdir(shop)
+    repository = find_repository(shop / "app")
+    assert (repository.root, repository.git_dir) == (shop, tmp_path / "store")
+    assert read_head(repository).commit == commit
+
+
+def test_code_that_a_bare_repository_s_hook_has_checked_out(git, shop, tmp_path, monkeypatch):
+    git(tmp_path, "clone", "-q", "--bare", str(shop), "shop.git")
+    live = tmp_path / "live"
+    live.mkdir()
+    commit = git(shop, "rev-parse", "HEAD")
+    git(tmp_path, "--git-dir=shop.git", f"--work-tree={live}", "checkout", "-q", "-f", "main")
+    monkeypatch.chdir(tmp_path / "shop.git")
+    monkeypatch.setenv("GIT_DIR", ".")
+    assert find_repository(live / "app") is None  # nobody says that it belongs there
+    monkeypatch.setenv("GIT_WORK_TREE", str(live))
+    assert head_of(live / "app") == ("main", commit)
+
+
+def test_another_program_s_repository_in_a_variable(git, shop, tmp_path, monkeypatch):
+    git(tmp_path, "init", "-q", "other")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "other" / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path / "other"))
+    assert find_repository(shop / "app").git_dir == shop / ".git"
+
+
+@pytest.mark.parametrize("value", ["gone", "app", "nul\\0"])
+def test_a_variable_that_names_no_repository(shop, monkeypatch, value):
+    monkeypatch.chdir(shop)
+    monkeypatch.setenv("GIT_DIR", value)
+    assert find_repository(shop).git_dir == shop / ".git"
+
+
+def test_a_bare_repository_has_no_code(git, shop, tmp_path):
+    git(tmp_path, "clone", "-q", "--bare", str(shop), "shop.git")
+    assert find_repository(tmp_path / "shop.git") is None
+    assert find_repository(tmp_path / "shop.git" / "hooks") is None
+
+
+def test_worktrees_around_a_bare_repository(git, shop, tmp_path):
+    project = tmp_path / "project"
+    git(tmp_path, "clone", "-q", "--bare", str(shop), str(project / ".bare"))
+    (project / ".git").write_text("gitdir: ./.bare\n")
+    git(project, "worktree", "add", "-q", "main")
+    assert head_of(project / "main") == ("main", git(shop, "rev-parse", "HEAD"))
+    assert find_repository(project) is None
 
 
 def test_no_repository(tmp_path):
@@ -316,7 +365,7 @@ def test_a_branch_that_follows_an_address_without_a_name(git, shop):
 def test_a_worktree_has_the_remote_of_its_repository(git, shop, tmp_path):
     git(shop, "remote", "add", "origin", "https://host/acme/shop")
     git(shop, "worktree", "add", "-q", str(tmp_path / "worktree"))
-    assert urls_of(tmp_path / "worktree") == ["https://host/acme/shop"] * 2
+    assert urls_of(tmp_path / "worktree") == ["https://host/acme/shop"]
 
 
 def test_the_first_of_several_addresses_is_the_one_to_fetch_from(git, shop):

@@ -1,4 +1,4 @@
-"""Whether a work tree has changes that are not committed: the one question that needs git."""
+"""What only git can say: whether files have changed since the commit, and the nearest tag."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from otel_mlflow_context.detectors._repository import RepositoryError
+from otel_mlflow_context.detectors._git_files import RepositoryError
 
 _SECONDS: Final = 1.0
-"""For the whole check: somebody's application is waiting to start."""
+"""For each question: somebody's application is waiting to start."""
 
 # Tracked files only, as `git describe --dirty` has it. Nothing is written (no refreshed index)
 # and no program that the repository names is run as a hook (no fsmonitor).
@@ -24,6 +25,7 @@ _STATUS: Final = (
     *("status", "--porcelain", "--untracked-files=no"),
     *("--ignore-submodules=dirty", "--no-renames"),
 )
+_DESCRIBE: Final = ("describe", "--tags")
 _NO_NETWORK: Final = {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
 # With these set, as in a git hook, git would speak of another repository, and of one that it
 # would otherwise refuse for its owner.
@@ -38,6 +40,21 @@ def is_dirty(root: Path) -> bool | None:
         RepositoryError: git refuses (a repository of somebody else's), or takes too long. It is
             killed then, with all that it started in its process group.
     """
+    output = _ask(root, _STATUS)
+    return None if output is None else bool(output)
+
+
+def describe(root: Path) -> str | None:
+    """``v1.2.0-3-g9f1c3aa``: the nearest tag, and the way from there; None as for `is_dirty`.
+
+    Raises:
+        RepositoryError: as for `is_dirty`, and where there is no tag.
+    """
+    output = _ask(root, _DESCRIBE)
+    return output.decode("utf-8", "replace").strip() if output else None
+
+
+def _ask(root: Path, arguments: Sequence[str]) -> bytes | None:
     executable = os.environ.get(_GIT_EXECUTABLE) or "git"
     if not shutil.which(executable) or any(name in os.environ for name in _ELSEWHERE):
         return None
@@ -47,14 +64,14 @@ def is_dirty(root: Path) -> bool | None:
     from git import Git
 
     process = Git(root).execute(
-        [Git.GIT_PYTHON_GIT_EXECUTABLE, *_STATUS],
+        [Git.GIT_PYTHON_GIT_EXECUTABLE, *arguments],
         as_process=True,
         # A broken `.git` must not make git look in the folders above.
         env={**_NO_NETWORK, "GIT_CEILING_DIRECTORIES": str(root.parent)},
         start_new_session=True,
     )
     # `process` kills git when it is forgotten, so it is kept until git has answered.
-    return bool(_output(process.proc, deadline))
+    return _output(process.proc, deadline)
 
 
 def _check_that_git_answers(executable: str, deadline: float) -> None:
