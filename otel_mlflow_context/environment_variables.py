@@ -82,6 +82,7 @@ MLFLOW_TRACKING_CLIENT_CERT_PATH = "MLFLOW_TRACKING_CLIENT_CERT_PATH"
 FLASK_APP = "FLASK_APP"
 APP = "APP"  # Celery's
 
-# The notebook's: its path in Jupyter; and whether a Databricks cluster runs a job.
+# The notebook's: its path in Jupyter; whether Databricks runs the process, and as a job.
 JPY_SESSION_NAME = "JPY_SESSION_NAME"
+DATABRICKS_RUNTIME_VERSION = "DATABRICKS_RUNTIME_VERSION"
 DB_IS_JOB_CLUSTER = "DB_IS_JOB_CLUSTER"

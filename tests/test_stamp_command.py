@@ -545,7 +545,7 @@ def shop(repository):
     (repository / "app").mkdir()
     (repository / "app" / "main.py").write_text(
         "import os\n"
-        "from otel_mlflow_context.detectors._program import current_program\n"
+        "from otel_mlflow_context.detectors._process import current_program\n"
         "from otel_mlflow_context.detectors._stamp import stamp_findings\n"
         "for found in stamp_findings(current_program(), os.environ, None):\n"
         "    print(found.attribute, found.value)\n"

@@ -12,6 +12,7 @@ from otel_mlflow_context import names
 from otel_mlflow_context.detectors._finding import Finding
 from otel_mlflow_context.detectors._git_config import remote_urls
 from otel_mlflow_context.detectors._git_files import Repository
+from otel_mlflow_context.detectors._notebook import is_notebook, notebook_findings
 from otel_mlflow_context.detectors._package import package_findings
 from otel_mlflow_context.detectors._paths import working_directory
 from otel_mlflow_context.detectors._platforms import findings_of, merge_commits, platforms
@@ -51,6 +52,7 @@ def code_sources(
     return [
         # A merge commit that a platform made for a build is nobody's: the head that was merged is.
         [it for it in repository if it.value not in made_by_platform],
+        *([notebook_findings(os.environ)] if is_notebook(program) else []),
         stamp_findings(program, _environment(), working_directory()),
         *(findings_of(platform, os.environ) for platform in platforms(os.environ)),
         package_findings(program),

@@ -1,16 +1,9 @@
-"""Which program this process runs: not the launcher that `sys.argv[0]` names, but the application.
-
-The answer comes from the interpreter's own command line (`sys.orig_argv`), because it is the same
-from start to end: before there is a ``__main__``, where ``opentelemetry-instrument`` asks, as well
-as in the middle of a request, whatever a debugger or the program itself made of `sys.argv`.
-"""
+"""Which program a command line starts: not the launcher that it names, but the application."""
 
 from __future__ import annotations
 
-import os
 import re
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.machinery import all_suffixes
 from pathlib import Path
@@ -27,7 +20,6 @@ from otel_mlflow_context.detectors._paths import (
     is_file,
     is_folder,
     real_path,
-    working_directory,
 )
 
 
@@ -52,13 +44,6 @@ class Program:
     """The installed program that runs it, where one does: ``uvicorn``, a key of `LAUNCHERS`."""
 
 
-def current_program() -> Program:
-    """The program of this process. Never raises: what cannot be known is None."""
-    return program_of(
-        _command_line(), environ=os.environ, cwd=working_directory(), main_file=_main_file()
-    )
-
-
 def program_of(
     command_line: Sequence[str],
     *,
@@ -78,7 +63,7 @@ def program_of(
     >>> program_of(["uvicorn", "--port", "80", "app:create"], environ={}, cwd=None).name
     'app:create'
     """
-    target = _target_of(command_line)
+    target = target_of(command_line)
     if target.command in LAUNCHERS:
         return _launched(target, environ, cwd)
     if target.module:
@@ -97,7 +82,7 @@ _OPTION_WITH_VALUE: Final = re.compile(r"-[^-cmWX]*(?P<letter>[cmWX])(?P<value>.
 _LONG_OPTION_WITH_VALUE: Final = "--check-hash-based-pycs"
 
 
-class _Target(NamedTuple):
+class Target(NamedTuple):
     """What the interpreter runs; at a prompt, nothing."""
 
     module: str | None = None
@@ -111,41 +96,41 @@ class _Target(NamedTuple):
         return self.module or command_name(self.script or "")
 
 
-def _target_of(command_line: Sequence[str]) -> _Target:
-    target = _python_target(command_line[1:] if _has_interpreter(command_line) else command_line)
+def target_of(command_line: Sequence[str]) -> Target:
+    target = _python_target(command_line[1:] if has_interpreter(command_line) else command_line)
     while wrapper := WRAPPERS.get(target.command):
         target = _python_target(wrapped_command(wrapper, target.arguments))
     return target
 
 
-def _has_interpreter(command_line: Sequence[str]) -> bool:
+def has_interpreter(command_line: Sequence[str]) -> bool:
     return bool(command_line) and bool(_INTERPRETER.fullmatch(command_name(command_line[0])))
 
 
-def _python_target(arguments: Sequence[str]) -> _Target:
+def _python_target(arguments: Sequence[str]) -> Target:
     remaining = list(arguments)
     while remaining:
         word = remaining.pop(0)
         if word == "-":
             break
         if not word.startswith("-"):
-            return _Target(script=word, arguments=remaining)
+            return Target(script=word, arguments=remaining)
         if word == _LONG_OPTION_WITH_VALUE:
             del remaining[:1]
         if not (option := _OPTION_WITH_VALUE.fullmatch(word)):
             continue
         value = option["value"] or (remaining.pop(0) if remaining else "")
         if option["letter"] == "m":
-            return _Target(module=value.removesuffix(".__main__"), arguments=remaining)
+            return Target(module=value.removesuffix(".__main__"), arguments=remaining)
         if option["letter"] == "c":
-            return _Target(code=value)
-    return _Target()
+            return Target(code=value)
+    return Target()
 
 
 # --- The kinds of programs -------------------------------------------------------------------
 
 
-def _launched(target: _Target, environ: Mapping[str, str], cwd: Path | None) -> Program:
+def _launched(target: Target, environ: Mapping[str, str], cwd: Path | None) -> Program:
     """``uvicorn app.main:app``"""
     launcher = LAUNCHERS[target.command]
     launch = launch_of(launcher, target.arguments, environ, cwd)
@@ -278,56 +263,3 @@ def _module_of_command(script: Path) -> str | None:
 
 def _is_beside_interpreter(script: Path) -> bool:
     return any(is_file(script.parent / name) for name in ("python3", "python.exe"))
-
-
-# --- This process ----------------------------------------------------------------------------
-
-# A worker process of these starts with a command line of its own and then runs its parent's
-# program.
-_WORKER_CODE: Final = re.compile(r"from (multiprocessing|billiard)\.\w+ import ")
-_WORKER_MODULE: Final = re.compile(r"(joblib\.externals\.)?loky\.backend\.\w+")
-_COMMAND_LINE_LENGTH: Final = 65_536  # bytes
-
-
-def _command_line() -> list[str]:
-    own = _words(sys.orig_argv)
-    if not own:  # Python inside another program
-        return _words(getattr(sys, "argv", None) or ())
-    return (_parents_command_line() or _prepared_arguments()) if _is_worker(own) else own
-
-
-def _is_worker(command_line: Sequence[str]) -> bool:
-    target = _target_of(command_line)
-    return bool(
-        _WORKER_CODE.match(target.code or "") or _WORKER_MODULE.fullmatch(target.module or "")
-    )
-
-
-def _parents_command_line() -> list[str] | None:
-    """What Linux says of the parent; None elsewhere, and where the parent is a worker too."""
-    try:
-        with Path(f"/proc/{os.getppid()}/cmdline").open("rb") as file:
-            words = os.fsdecode(file.read(_COMMAND_LINE_LENGTH)).rstrip("\0").split("\0")
-    except OSError:
-        return None
-    return words if _has_interpreter(words) and not _is_worker(words) else None
-
-
-def _prepared_arguments() -> list[str]:
-    """What `multiprocessing.spawn.prepare` takes over from the parent.
-
-    Before it has run, that is nothing: `sys.argv` starts with ``-c``.
-    """
-    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
-    words = _words(sys.argv)
-    return ["python", "-m", spec.name, *words[1:]] if spec else words
-
-
-def _words(arguments: Iterable[object]) -> list[str]:
-    """Only text: a program that embeds Python can leave anything there."""
-    return [word for word in arguments if isinstance(word, str)]
-
-
-def _main_file() -> Path | None:
-    file = getattr(sys.modules.get("__main__"), "__file__", None)
-    return Path(file) if isinstance(file, str) and Path(file).is_absolute() else None

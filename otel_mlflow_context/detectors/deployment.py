@@ -12,7 +12,7 @@ from otel_mlflow_context import environment_variables as env
 from otel_mlflow_context import names
 from otel_mlflow_context.detectors._code import code_findings
 from otel_mlflow_context.detectors._finding import Finding
-from otel_mlflow_context.detectors._program import current_program
+from otel_mlflow_context.detectors._process import current_program
 from otel_mlflow_context.values import clean
 
 _VARIABLES: Final = (

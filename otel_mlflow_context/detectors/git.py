@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from opentelemetry.sdk.resources import Resource, ResourceDetector
 
 from otel_mlflow_context import names
-from otel_mlflow_context.detectors import _program
+from otel_mlflow_context.detectors import _process
 from otel_mlflow_context.detectors._code import code_findings
 from otel_mlflow_context.detectors._finding import Finding
 from otel_mlflow_context.detectors._url import owner_and_name, provider
@@ -38,7 +38,7 @@ class GitResourceDetector(ResourceDetector):
         problems: list[str] = []
         findings: Mapping[str, Finding] = {}
         try:
-            program = _program.current_program()
+            program = _process.current_program()
             findings = code_findings(program, dirty=current_settings().dirty, problems=problems)
         except Exception as error:
             problems.append(str(error) or type(error).__name__)

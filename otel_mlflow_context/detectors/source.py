@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Final
@@ -14,18 +13,15 @@ from otel_mlflow_context import environment_variables as env
 from otel_mlflow_context import names
 from otel_mlflow_context.detectors._git_files import RepositoryError
 from otel_mlflow_context.detectors._launchers import NOTEBOOK_KERNELS
-from otel_mlflow_context.detectors._paths import is_folder, real_path, working_directory
-from otel_mlflow_context.detectors._program import Program, current_program
+from otel_mlflow_context.detectors._paths import is_folder
+from otel_mlflow_context.detectors._process import current_program
+from otel_mlflow_context.detectors._program import Program
 from otel_mlflow_context.detectors._repository import find_repository
 from otel_mlflow_context.values import clean
 
 # Where a Databricks cluster says that it was made to run a job:
 # https://docs.databricks.com/init-scripts/environment-variables.html
 _JOB_VARIABLE: Final = env.DB_IS_JOB_CLUSTER
-# Where Jupyter says which notebook it started a kernel for (jupyter_server's session manager),
-# and where VS Code does (a global variable of the notebook).
-_JUPYTER_VARIABLE: Final = env.JPY_SESSION_NAME
-_VSCODE_GLOBAL: Final = "__vsc_ipynb_file__"
 
 
 class SourceResourceDetector(ResourceDetector):
@@ -45,12 +41,12 @@ class SourceResourceDetector(ResourceDetector):
 
 def source_attributes(program: Program, environ: Mapping[str, str]) -> dict[str, str]:
     """The attributes that `SourceResourceDetector` finds for a program."""
-    is_notebook = program.launcher in NOTEBOOK_KERNELS or _is_notebook()
     if environ.get(_JOB_VARIABLE, "").strip().lower() == "true":
         kind = names.SOURCE_TYPE_JOB
     else:
+        is_notebook = program.launcher in NOTEBOOK_KERNELS
         kind = names.SOURCE_TYPE_NOTEBOOK if is_notebook else names.SOURCE_TYPE_LOCAL
-    name = clean(_notebook_name(environ) if is_notebook else _name(program))
+    name = clean(_name(program))
     attributes = {names.MLFLOW_SOURCE_TYPE: kind}
     return attributes | {names.MLFLOW_SOURCE_NAME: name} if name else attributes
 
@@ -72,20 +68,3 @@ def _name_of_file(file: Path, typed: PurePath) -> str:
     if typed.is_absolute() or ".." in typed.parts or not typed.name:
         return file.name
     return typed.as_posix()
-
-
-def _is_notebook() -> bool:
-    """Whether the running IPython is a kernel. A terminal's has no attribute of that name."""
-    ipython = sys.modules.get("IPython")
-    try:
-        return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
-    except Exception:  # half imported, or another thing of that name
-        return False
-
-
-def _notebook_name(environ: Mapping[str, str]) -> str | None:
-    typed = getattr(sys.modules.get("__main__"), _VSCODE_GLOBAL, environ.get(_JUPYTER_VARIABLE))
-    if not isinstance(typed, str) or not typed.strip():
-        return None
-    file = real_path(typed, working_directory())
-    return _name_of_file(file, PurePath(typed)) if file else None

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from otel_mlflow_context import settings
-from otel_mlflow_context.detectors import _git_command, _program
+from otel_mlflow_context.detectors import _git_command, _process
 from otel_mlflow_context.detectors._code import code_findings
+from otel_mlflow_context.detectors._program import Program
 from otel_mlflow_context.detectors.git import GitResourceDetector
 
 
@@ -19,8 +20,8 @@ def detect(monkeypatch, caplog):
     caplog.set_level(logging.INFO, logger="otel_mlflow_context")
 
     def run(directory):
-        program = _program.Program(name=None, directory=directory, package=None)
-        monkeypatch.setattr(_program, "current_program", lambda: program)
+        program = Program(name=None, directory=directory, package=None)
+        monkeypatch.setattr(_process, "current_program", lambda: program)
         return dict(GitResourceDetector().detect().attributes)
 
     return run
@@ -76,7 +77,7 @@ def test_the_tag_of_the_commit(git, shop, detect, without_dirty):
 def test_git_describe_says_the_version_where_it_is_asked_for(git, shop, without_dirty, monkeypatch):
     git(shop, "tag", "v1.2.0")
     git(shop, "commit", "-q", "--allow-empty", "-m", "second")
-    program = _program.Program(directory=shop)
+    program = Program(directory=shop)
     assert "service.version" not in code_findings(program, dirty=False)
     monkeypatch.setenv("OTEL_MLFLOW_CONTEXT_DESCRIBE", "true")
     settings.forget()
@@ -138,7 +139,7 @@ def test_nothing_that_goes_wrong_reaches_the_application(monkeypatch, detect, ca
     def fail():
         raise RuntimeError
 
-    monkeypatch.setattr(_program, "current_program", fail)
+    monkeypatch.setattr(_process, "current_program", fail)
     assert GitResourceDetector().detect().attributes == {}
     assert len(caplog.records) == 1
 
@@ -259,11 +260,12 @@ def test_a_broken_repository_is_not_answered_for_by_one_above(git, shop, detect)
 
 PROGRAM = """
 import logging, pathlib, sys, time
-from otel_mlflow_context.detectors import _program
+from otel_mlflow_context.detectors import _process
+from otel_mlflow_context.detectors._program import Program
 from otel_mlflow_context.detectors.git import GitResourceDetector
 logging.basicConfig(format="LOG %(message)s", stream=sys.stdout)
-program = _program.Program(None, pathlib.Path(sys.argv[1]), None)
-_program.current_program = lambda: program
+program = Program(None, pathlib.Path(sys.argv[1]), None)
+_process.current_program = lambda: program
 start = time.perf_counter()
 facts = GitResourceDetector().detect().attributes
 print("SECONDS", time.perf_counter() - start)

@@ -17,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uvicorn.main import main as uvicorn_command
 
-from otel_mlflow_context.detectors import _program
+from otel_mlflow_context.detectors import _process
 from otel_mlflow_context.detectors._launchers import LAUNCHERS, WRAPPERS
-from otel_mlflow_context.detectors._program import Program, current_program, program_of
+from otel_mlflow_context.detectors._process import current_program
+from otel_mlflow_context.detectors._program import Program, program_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 # part of, and end the process. With 3, gunicorn does not start another worker.
 PROBE = """
 import dataclasses, json, os, signal
-from otel_mlflow_context.detectors._program import current_program
+from otel_mlflow_context.detectors._process import current_program
 
 def write(name):
     answer = json.dumps(dataclasses.asdict(current_program()), default=str)
@@ -197,7 +198,7 @@ WORKER = [sys.executable, "-c", "from multiprocessing.spawn import spawn_main; s
 @pytest.fixture
 def worker(monkeypatch):
     """This process, as one that multiprocessing started where there is no /proc."""
-    monkeypatch.setattr(_program, "_parents_command_line", lambda: None)
+    monkeypatch.setattr(_process, "_parents_command_line", lambda: None)
     monkeypatch.setattr(sys, "orig_argv", [*WORKER, "--multiprocessing-fork"])
 
     def prepared(argv, main):

@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -81,55 +80,6 @@ def test_a_databricks_job_is_a_job():
 
 def test_a_kernel_is_a_notebook_before_it_has_loaded_anything():
     assert kind(Program(launcher="ipykernel_launcher")) == "NOTEBOOK"
-
-
-@pytest.mark.parametrize(
-    ("shell", "expected"),
-    [
-        (SimpleNamespace(kernel=object()), "NOTEBOOK"),
-        (SimpleNamespace(), "LOCAL"),  # ipython in a terminal
-        (None, "LOCAL"),  # somebody imported IPython
-    ],
-)
-def test_an_ipython_with_a_kernel_is_a_notebook(shell, expected, monkeypatch):
-    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
-
-    assert kind() == expected
-
-
-def test_an_ipython_that_is_half_imported_is_no_notebook(monkeypatch):
-    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace())
-
-    assert kind() == "LOCAL"
-
-
-NOTEBOOK = Program(launcher="ipykernel_launcher")
-
-
-def test_jupyter_says_which_notebook_it_is(shop):
-    notebook = str(shop / "app/eval.ipynb")
-
-    assert name(NOTEBOOK, JPY_SESSION_NAME=notebook) == "app/eval.ipynb"
-
-
-def test_vs_code_says_which_notebook_it_is(tmp_path, monkeypatch):
-    main = ModuleType("__main__")
-    main.__vsc_ipynb_file__ = str(tmp_path / "eval.ipynb")
-    monkeypatch.setitem(sys.modules, "__main__", main)
-
-    assert name(NOTEBOOK) == "eval.ipynb"
-
-
-@pytest.mark.parametrize("session", ["", " ", "\0"])
-def test_a_notebook_that_nobody_names_has_no_name(session):
-    assert name(NOTEBOOK, JPY_SESSION_NAME=session) is None
-
-
-def test_a_script_that_a_notebook_starts_is_not_the_notebook():
-    program = Program("pkg.job", package="pkg")
-
-    assert name(program, JPY_SESSION_NAME="/home/jane/eval.ipynb") == "pkg.job"
-    assert kind(program, JPY_SESSION_NAME="/home/jane/eval.ipynb") == "LOCAL"
 
 
 def test_the_detector_speaks_of_this_process(monkeypatch):

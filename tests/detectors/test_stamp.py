@@ -485,7 +485,7 @@ def test_in_an_image_without_git_and_without_a_repository(git, shop, tmp_path):
     subprocess.run(["cp", "-r", shop, image], check=True)
     subprocess.run(["rm", "-r", image / ".git"], check=True)
     (image / "app" / "main.py").write_text(
-        "from otel_mlflow_context.detectors._program import current_program\n"
+        "from otel_mlflow_context.detectors._process import current_program\n"
         "from otel_mlflow_context.detectors._stamp import stamp_findings\n"
         "for found in stamp_findings(current_program(), {}, None):\n"
         "    print(found.attribute, found.value)\n"
