@@ -34,6 +34,9 @@ OTEL_MLFLOW_CONTEXT_DESCRIBE = "OTEL_MLFLOW_CONTEXT_DESCRIBE"
 # for beside the program.
 OTEL_MLFLOW_CONTEXT_STAMP = "OTEL_MLFLOW_CONTEXT_STAMP"
 
+# "true": write the facts of the process as tags of MLflow runs too. Default "false".
+OTEL_MLFLOW_CONTEXT_RUNS = "OTEL_MLFLOW_CONTEXT_RUNS"
+
 # The request headers that the propagator `mlflow_headers` reads, each of the three if wanted.
 # Default "session=X-Session-ID,user=X-User-ID,request=X-Request-ID".
 OTEL_MLFLOW_CONTEXT_REQUEST_HEADERS = "OTEL_MLFLOW_CONTEXT_REQUEST_HEADERS"

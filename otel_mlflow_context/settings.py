@@ -52,6 +52,8 @@ class Settings:
     """Ask `git describe` for the version: what it says counts before a build stamp's."""
     stamp: str | None = None
     """The path of the build stamp, or of the folder that holds it; None: it is looked for."""
+    runs: bool = False
+    """Write the facts of the process on MLflow runs too, as tags."""
     request_headers: Mapping[str, str] = field(
         default_factory=lambda: {
             SESSION_ID: "X-Session-ID",
@@ -79,6 +81,7 @@ class Settings:
         object.__setattr__(self, "tags", _boolean("tags", self.tags))
         object.__setattr__(self, "dirty", _boolean("dirty", self.dirty))
         object.__setattr__(self, "describe", _boolean("describe", self.describe))
+        object.__setattr__(self, "runs", _boolean("runs", self.runs))
         object.__setattr__(self, "request_headers", _headers(self.request_headers))
         object.__setattr__(self, "inbound_keys", _words("inbound_keys", self.inbound_keys))
         object.__setattr__(self, "trusted_hosts", _hosts(self.trusted_hosts))
@@ -113,6 +116,7 @@ _VARIABLES: Final = {
     "dirty": env.OTEL_MLFLOW_CONTEXT_DIRTY,
     "describe": env.OTEL_MLFLOW_CONTEXT_DESCRIBE,
     "stamp": env.OTEL_MLFLOW_CONTEXT_STAMP,
+    "runs": env.OTEL_MLFLOW_CONTEXT_RUNS,
     "request_headers": env.OTEL_MLFLOW_CONTEXT_REQUEST_HEADERS,
     "inbound_keys": env.OTEL_MLFLOW_CONTEXT_INBOUND_KEYS,
     "trusted_hosts": env.OTEL_MLFLOW_CONTEXT_TRUSTED_HOSTS,
