@@ -19,7 +19,7 @@ from opentelemetry.sdk.resources import OTELResourceDetector
 
 from otel_mlflow_context import environment_variables as env
 from otel_mlflow_context import names
-from otel_mlflow_context.detectors._code import merged, repository_findings
+from otel_mlflow_context.detectors._code import changes, merged, repository_findings
 from otel_mlflow_context.detectors._finding import Finding
 from otel_mlflow_context.detectors._package import package_findings
 from otel_mlflow_context.detectors._platforms import findings_of, merge_commits, platforms
@@ -62,10 +62,9 @@ def current_findings(directory: Path, program: Program) -> list[Finding]:
 def checkout_findings(directory: Path) -> list[Finding]:
     """What the repository says that a folder belongs to. What cannot be read is logged."""
     problems: list[str] = []
-    findings = {
-        finding.attribute: finding
-        for finding in repository_findings(directory, problems, dirty=True)
-    }
+    findings = {it.attribute: it for it in repository_findings(directory, problems)}
+    if changed := changes(directory, problems):
+        findings[changed.attribute] = changed
     if problems:
         _logger.warning("facts from git are missing: %s", "; ".join(problems))
     if names.VCS_REF_HEAD_REVISION not in findings:

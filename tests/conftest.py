@@ -31,12 +31,16 @@ _GIT_ENVIRONMENT = {
 
 
 @pytest.fixture(autouse=True)
-def _fresh_settings() -> Iterator[None]:
+def _fresh_process() -> Iterator[None]:
+    """Nothing is known of the process, nor of its settings, that another test has left there."""
     from otel_mlflow_context import settings
+    from otel_mlflow_context.detectors import _detected
 
-    settings.forget()
+    for forget in (settings.forget, _detected.forget):
+        forget()
     yield
-    settings.forget()
+    for forget in (settings.forget, _detected.forget):
+        forget()
 
 
 def git(folder: Path, *arguments: str) -> str:

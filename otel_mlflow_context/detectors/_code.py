@@ -47,7 +47,9 @@ def code_sources(
     """What each source says of the program's code, the one that counts first; see above."""
     problems = [] if problems is None else problems
     directory = program.directory
-    repository = repository_findings(directory, problems, dirty=dirty) if directory else ()
+    repository = list(repository_findings(directory, problems)) if directory else []
+    if dirty and directory and (changed := changes(directory, problems)):
+        repository.append(changed)
     made_by_platform = merge_commits(os.environ)
     return [
         # A merge commit that a platform made for a build is nobody's: the head that was merged is.
@@ -59,8 +61,8 @@ def code_sources(
     ]
 
 
-def repository_findings(directory: Path, problems: list[str], *, dirty: bool) -> Iterator[Finding]:
-    """What the repository says that a folder belongs to: commit, branch, URL, and changes."""
+def repository_findings(directory: Path, problems: list[str]) -> Iterator[Finding]:
+    """What the repository says that a folder belongs to: commit, branch, tag and URL."""
     repository = _answer(lambda: find_repository(directory), problems)
     if repository is None:
         return
@@ -73,17 +75,24 @@ def repository_findings(directory: Path, problems: list[str], *, dirty: bool) ->
     if head and (commit := head.commit):
         if tag := _answer(lambda: read_tag(repository, commit), problems):
             yield Finding(names.VCS_REF_HEAD_TAG, tag, ".git/refs/tags")
-        if current_settings().describe and (
-            version := _answer(lambda: _version(repository), problems)
-        ):
+        is_asked = current_settings().describe
+        if is_asked and (version := _answer(lambda: _version(repository), problems)):
             yield Finding(names.SERVICE_VERSION, version, "git describe")
     if url := _answer(lambda: _url(repository, head.branch if head else None), problems):
         yield Finding(names.VCS_REPOSITORY_URL_FULL, url, ".git/config")
+
+
+def changes(directory: Path, problems: list[str]) -> Finding | None:
+    """Whether tracked files of the repository that a folder belongs to were changed; starts git."""
+    repository = _answer_quietly(lambda: find_repository(directory))
+    head = _answer_quietly(lambda: read_head(repository)) if repository else None
     # Changes since which commit, if none is known?
-    if dirty and head and head.commit:
-        is_changed = _answer(lambda: _dirty(repository), problems)
-        if is_changed is not None:
-            yield Finding(names.VCS_REF_HEAD_DIRTY, is_changed, "git status")
+    if repository is None or head is None or not head.commit:
+        return None
+    is_changed = _answer(lambda: _dirty(repository), problems)
+    if is_changed is None:
+        return None
+    return Finding(names.VCS_REF_HEAD_DIRTY, is_changed, "git status")
 
 
 def merged(*sources: Iterable[Finding], left_out: list[str] | None = None) -> dict[str, Finding]:
@@ -139,3 +148,8 @@ def _answer(question: Callable[[], _T], problems: list[str]) -> _T | None:
     except Exception as error:
         problems.append(str(error) or type(error).__name__)
         return None
+
+
+def _answer_quietly(question: Callable[[], _T]) -> _T | None:
+    """For what was asked before, and was said then."""
+    return _answer(question, [])

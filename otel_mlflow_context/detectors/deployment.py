@@ -10,9 +10,8 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource, Resource
 
 from otel_mlflow_context import environment_variables as env
 from otel_mlflow_context import names
-from otel_mlflow_context.detectors._code import code_findings
+from otel_mlflow_context.detectors import _detected
 from otel_mlflow_context.detectors._finding import Finding
-from otel_mlflow_context.detectors._process import current_program
 from otel_mlflow_context.values import clean
 
 _VARIABLES: Final = (
@@ -58,10 +57,9 @@ def _from_opentelemetry() -> dict[str, str]:
 
 def _from_the_code() -> dict[str, str]:
     """What the stamp, the platforms and the package say besides of which commit it is."""
-    findings = code_findings(current_program(), dirty=False)
     values = {
         attribute: clean(finding.value)
-        for attribute, finding in findings.items()
+        for attribute, finding in _detected.code().items()
         if not attribute.startswith(names.VCS_PREFIX)
     }
     return {attribute: value for attribute, value in values.items() if value}

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from opentelemetry.sdk.resources import Resource, ResourceDetector
 
 from otel_mlflow_context import names
-from otel_mlflow_context.detectors import _process
-from otel_mlflow_context.detectors._code import code_findings
+from otel_mlflow_context.detectors import _detected
 from otel_mlflow_context.detectors._finding import Finding
 from otel_mlflow_context.detectors._url import owner_and_name, provider
 from otel_mlflow_context.settings import current_settings
@@ -35,16 +34,13 @@ class GitResourceDetector(ResourceDetector):
     """
 
     def detect(self) -> Resource:
-        problems: list[str] = []
-        findings: Mapping[str, Finding] = {}
         try:
-            program = _process.current_program()
-            findings = code_findings(program, dirty=current_settings().dirty, problems=problems)
+            is_wanted = current_settings().dirty
+            findings = _detected.code_and_changes() if is_wanted else _detected.code()
+            return Resource(_attributes(findings))
         except Exception as error:
-            problems.append(str(error) or type(error).__name__)
-        if problems:
-            _logger.warning("facts from git are missing: %s", "; ".join(problems))
-        return Resource(_attributes(findings))
+            _logger.warning("facts from git are missing: %s", str(error) or type(error).__name__)
+            return Resource({})
 
 
 def _attributes(findings: Mapping[str, Finding]) -> dict[str, str | bool]:

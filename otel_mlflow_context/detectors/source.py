@@ -11,10 +11,10 @@ from opentelemetry.sdk.resources import Resource, ResourceDetector
 
 from otel_mlflow_context import environment_variables as env
 from otel_mlflow_context import names
+from otel_mlflow_context.detectors import _detected
 from otel_mlflow_context.detectors._git_files import RepositoryError
 from otel_mlflow_context.detectors._launchers import NOTEBOOK_KERNELS
 from otel_mlflow_context.detectors._paths import is_folder
-from otel_mlflow_context.detectors._process import current_program
 from otel_mlflow_context.detectors._program import Program
 from otel_mlflow_context.detectors._repository import find_repository
 from otel_mlflow_context.values import clean
@@ -36,7 +36,7 @@ class SourceResourceDetector(ResourceDetector):
     """
 
     def detect(self) -> Resource:
-        return Resource(source_attributes(current_program(), os.environ))
+        return Resource(source_attributes(_detected.program(), os.environ))
 
 
 def source_attributes(program: Program, environ: Mapping[str, str]) -> dict[str, str]:

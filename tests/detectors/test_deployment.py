@@ -10,7 +10,7 @@ import hypothesis
 import pytest
 
 from otel_mlflow_context import environment_variables
-from otel_mlflow_context.detectors import deployment
+from otel_mlflow_context.detectors import _detected, _process
 from otel_mlflow_context.detectors._distribution import distribution_version
 from otel_mlflow_context.detectors._program import Program
 from otel_mlflow_context.detectors.deployment import DeploymentResourceDetector
@@ -27,7 +27,8 @@ def program(monkeypatch):
     """Makes this process one of the given program."""
 
     def set_program(**fields):
-        monkeypatch.setattr(deployment, "current_program", lambda: Program(**fields))
+        _detected.forget()
+        monkeypatch.setattr(_process, "current_program", lambda: Program(**fields))
 
     set_program()
     return set_program
@@ -38,6 +39,7 @@ def detect(program, monkeypatch):
     def detect(**environ):
         for name, value in environ.items():
             monkeypatch.setenv(name, value)
+        _detected.forget()
         return dict(DeploymentResourceDetector().detect().attributes)
 
     return detect

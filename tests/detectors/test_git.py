@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from otel_mlflow_context import settings
-from otel_mlflow_context.detectors import _git_command, _process
+from otel_mlflow_context.detectors import _detected, _git_command, _process
 from otel_mlflow_context.detectors._code import code_findings
 from otel_mlflow_context.detectors._program import Program
 from otel_mlflow_context.detectors.git import GitResourceDetector
@@ -22,6 +22,7 @@ def detect(monkeypatch, caplog):
     def run(directory):
         program = Program(name=None, directory=directory, package=None)
         monkeypatch.setattr(_process, "current_program", lambda: program)
+        _detected.forget()
         return dict(GitResourceDetector().detect().attributes)
 
     return run
@@ -140,6 +141,7 @@ def test_nothing_that_goes_wrong_reaches_the_application(monkeypatch, detect, ca
         raise RuntimeError
 
     monkeypatch.setattr(_process, "current_program", fail)
+    _detected.forget()
     assert GitResourceDetector().detect().attributes == {}
     assert len(caplog.records) == 1
 
