@@ -50,9 +50,9 @@ def test_each_fact_has_its_value_and_its_source(repository: Path, commit: str) -
         OTEL_RESOURCE_ATTRIBUTES="deployment.environment.name=production",
     )
     assert {name: (fact["value"], fact["source"]) for name, fact in found.items()} == {
-        "commit": (commit, ".git/HEAD"),
-        "branch": ("main", ".git/HEAD"),
-        "repository": ("https://github.com/acme/app", ".git/config"),
+        "commit": (commit, ".git/HEAD of app/"),
+        "branch": ("main", ".git/HEAD of app/"),
+        "repository": ("https://github.com/acme/app", ".git/config of app/"),
         "uncommitted changes": ("false", "git status"),
         "change": (None, None),
         "entry point": ("app.main:app", "command line"),
@@ -92,7 +92,7 @@ def test_what_does_not_count_is_shown_beside_what_does(repository: Path) -> None
     )
     assert found["version"]["value"] == "2.0"
     assert found["version"]["preferred_to"] == [{"value": "1.10", "source": "APP_VERSION"}]
-    assert found["branch"]["preferred_to"] == [{"value": "main", "source": ".git/HEAD"}]
+    assert found["branch"]["preferred_to"] == [{"value": "main", "source": ".git/HEAD of app/"}]
 
 
 def test_without_a_repository_the_build_stamp_speaks(repository: Path, commit: str) -> None:
@@ -114,7 +114,7 @@ def test_without_a_repository_the_build_stamp_speaks(repository: Path, commit: s
 
 def test_people_read_a_table(repository: Path, commit: str) -> None:
     lines = show(repository, APP_VERSION="1.10").splitlines()
-    assert lines[0].split() == ["commit", commit, ".git/HEAD"]
+    assert lines[0].split(maxsplit=2) == ["commit", commit, ".git/HEAD of app/"]
     absent = lines[lines.index("not known:") :]
     assert any("set APP_ENVIRONMENT=production" in line for line in absent)
 

@@ -66,20 +66,21 @@ def repository_findings(directory: Path, problems: list[str]) -> Iterator[Findin
     repository = _answer(lambda: find_repository(directory), problems)
     if repository is None:
         return
+    where = f"of {repository.root.name}/"
     head = _answer(lambda: read_head(repository), problems)
     if head and head.commit:
-        yield Finding(names.VCS_REF_HEAD_REVISION, head.commit, ".git/HEAD")
+        yield Finding(names.VCS_REF_HEAD_REVISION, head.commit, f".git/HEAD {where}")
     if head and head.branch:
-        yield Finding(names.VCS_REF_HEAD_NAME, head.branch, ".git/HEAD")
-        yield Finding(names.VCS_REF_HEAD_TYPE, _BRANCH, ".git/HEAD")
+        yield Finding(names.VCS_REF_HEAD_NAME, head.branch, f".git/HEAD {where}")
+        yield Finding(names.VCS_REF_HEAD_TYPE, _BRANCH, f".git/HEAD {where}")
     if head and (commit := head.commit):
         if tag := _answer(lambda: read_tag(repository, commit), problems):
-            yield Finding(names.VCS_REF_HEAD_TAG, tag, ".git/refs/tags")
+            yield Finding(names.VCS_REF_HEAD_TAG, tag, f".git/refs/tags {where}")
         is_asked = current_settings().describe
         if is_asked and (version := _answer(lambda: _version(repository), problems)):
             yield Finding(names.SERVICE_VERSION, version, "git describe")
     if url := _answer(lambda: _url(repository, head.branch if head else None), problems):
-        yield Finding(names.VCS_REPOSITORY_URL_FULL, url, ".git/config")
+        yield Finding(names.VCS_REPOSITORY_URL_FULL, url, f".git/config {where}")
 
 
 def changes(directory: Path, problems: list[str]) -> Finding | None:
