@@ -34,9 +34,9 @@ def own_folders(program: Program) -> Iterator[Path]:
         return
     for folder in _packages_below(program, program.directory):
         # Most often it is not there: then the folder is that of the module already.
-        if not _is_installed(folder) or _is_package(folder):
+        if not is_installed(folder) or _is_package(folder):
             yield folder
-    if _is_installed(program.directory):
+    if is_installed(program.directory):
         yield from _packages_around(program.directory)
     else:
         yield from _project_around(program.directory)
@@ -71,7 +71,8 @@ def _project_around(directory: Path) -> Iterator[Path]:
             return
 
 
-def _is_installed(folder: Path) -> bool:
+def is_installed(folder: Path) -> bool:
+    """Whether a folder lies where installers put packages."""
     return not _INSTALLATIONS.isdisjoint(folder.parts)
 
 

@@ -10,6 +10,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from otel_mlflow_context.detectors._files import read_text
 from otel_mlflow_context.detectors._finding import Finding
 from otel_mlflow_context.detectors._paths import is_folder, real_path
 from otel_mlflow_context.detectors._program import Program
-from otel_mlflow_context.detectors._project import own_folders
+from otel_mlflow_context.detectors._project import is_installed, own_folders
 from otel_mlflow_context.detectors._url import browsable_url
 from otel_mlflow_context.values import clean
 
@@ -56,11 +57,12 @@ def stamp_findings(program: Program, environ: Mapping[str, str], cwd: Path | Non
 
     That is the file (or the folder with the file) that ``OTEL_MLFLOW_CONTEXT_STAMP`` names, from
     the working directory `cwd` where the path is relative, and no other then. Else it is the
-    nearest in the folders that are the program's own: see `own_folders`. One that cannot be used
-    is logged, once, and no other takes its place.
+    nearest in the folders that are the program's own (see `own_folders`), and for an installed
+    program then in the working directory. One that cannot be used is logged, once, and no other
+    takes its place.
     """
     named = environ.get(env.OTEL_MLFLOW_CONTEXT_STAMP, "").strip()
-    file = _named(named, cwd) if named else _nearest(program)
+    file = _named(named, cwd) if named else _nearest(program, cwd)
     if named and file is None:
         _log_once(f"{env.OTEL_MLFLOW_CONTEXT_STAMP} names a path that leads nowhere")
     if file is None:
@@ -125,8 +127,12 @@ def _named(path: str, cwd: Path | None) -> Path | None:
     return file / FILE_NAME if file and is_folder(file) else file
 
 
-def _nearest(program: Program) -> Path | None:
-    for folder in own_folders(program):
+def _nearest(program: Program, cwd: Path | None) -> Path | None:
+    folders = own_folders(program)
+    if cwd and program.directory and is_installed(program.directory):
+        # An image's: the program installed, the stamp copied into the WORKDIR.
+        folders = chain(folders, [cwd])
+    for folder in folders:
         file = f"{folder}/{FILE_NAME}"
         if os.path.lexists(file):
             return Path(file)

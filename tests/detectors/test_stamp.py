@@ -447,7 +447,6 @@ def test_an_installed_package_has_its_own_stamp(site_packages, tmp_path):
 
 
 def test_nothing_around_an_installed_package_is_its_stamp(app, site_packages):
-    stamp(app, version="of the application")
     stamp(site_packages, version="of nobody")
     stamp(site_packages.parent, version="of nobody")
     package(site_packages / "plain_shop")
@@ -455,6 +454,16 @@ def test_nothing_around_an_installed_package_is_its_stamp(app, site_packages):
 
     assert version(module("plain_shop.main", app), cwd=app) is None
     assert version(module("single_shop", app), cwd=app) is None
+
+
+def test_an_installed_program_takes_that_of_the_working_directory(app, site_packages):
+    stamp(app, version="of the image")
+    package(site_packages / "plain_image")
+
+    assert version(module("plain_image.main", app), cwd=app) == "of the image"
+
+    stamp(site_packages / "plain_image", version="its own")
+    assert version(module("plain_image.main", app), cwd=app) == "its own"
 
 
 def test_what_several_distributions_share_is_nobodys(site_packages, tmp_path):
