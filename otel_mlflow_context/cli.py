@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Final
 
-from otel_mlflow_context.commands import PROGRAM, show, stamp, verify
+from otel_mlflow_context.commands import PROGRAM, backfill, compare, show, stamp, verify
 
-_COMMANDS: Final = (show, stamp, verify)
+_COMMANDS: Final = (show, stamp, verify, compare, backfill)
 """Each has `add_to`, which says its arguments, and `run`; what it needs it imports in `run`."""
 
 

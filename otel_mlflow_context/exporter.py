@@ -18,11 +18,11 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import StatusCode
 
 from otel_mlflow_context import environment_variables as env
-from otel_mlflow_context.facts import metadata_of
+from otel_mlflow_context.facts import stored_facts
 from otel_mlflow_context.names import MLFLOW_CLIENT_REQUEST_ID, USER_ID
 from otel_mlflow_context.settings import current_settings
 from otel_mlflow_context.spans import with_attributes
-from otel_mlflow_context.values import clean, request_value
+from otel_mlflow_context.values import request_value
 
 try:
     import requests
@@ -230,13 +230,7 @@ class MlflowSpanExporter(SpanExporter):
         return self._settings.trace_boundary == "service" and span.parent.is_remote
 
     def _facts_of(self, span: ReadableSpan) -> dict[str, str]:
-        attributes = span.attributes or {}
-        declared = {
-            key: value
-            for key in self._settings.metadata_keys
-            if (value := clean(attributes.get(key))) is not None
-        }
-        return declared | metadata_of(attributes)
+        return stored_facts(span.attributes or {}, {}, self._settings)
 
     def _take_waiting(self) -> list[TraceUpdate]:
         waiting = list(self._waiting)

@@ -16,6 +16,7 @@ from opentelemetry.context import Context
 from otel_mlflow_context.names import (
     DEPLOYMENT_ENVIRONMENT_NAME,
     FEATURE_FLAG_PREFIX,
+    GIT_METADATA,
     METADATA_KEYS,
     MLFLOW_SOURCE_TYPE,
     MLFLOW_TRACE_TAG_PREFIX,
@@ -228,6 +229,28 @@ def metadata_of(attributes: Mapping[str, object]) -> dict[str, str]:
         for key in fact_attributes(attributes)
         if (value := clean(attributes.get(key), max_length(key))) is not None
     }
+
+
+def stored_facts(
+    attributes: Mapping[str, object], resource: Mapping[str, object], settings: Settings
+) -> dict[str, str]:
+    """The trace metadata (and client request id) that a span and its resource say, as received.
+
+    Args:
+        attributes: of the span that speaks for the trace; what they say wins.
+        resource: the attributes of its resource, in the names of the semantic conventions.
+        settings: `metadata_keys` and `source_type` are used.
+    """
+    own = metadata_of(attributes)
+    declared = {
+        key: value
+        for key in settings.metadata_keys
+        if (value := clean(attributes.get(key))) is not None
+    }
+    others = metadata_of(process_facts([resource], settings))
+    if not GIT_METADATA.isdisjoint(own):
+        others = {key: value for key, value in others.items() if key not in GIT_METADATA}
+    return {**others, **declared, **own}
 
 
 def fact_attributes(attributes: Mapping[str, object]) -> list[str]:

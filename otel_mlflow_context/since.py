@@ -1,0 +1,46 @@
+"""A time from which traces count, as people write it on a command line."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone
+from typing import Final
+
+_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_AGO: Final = re.compile(r"(\d{1,6})([mhdw])")
+_MS_PER_S: Final = 1_000
+
+
+def start_of(since: str | datetime | timedelta | None, now: datetime) -> int | None:
+    """Since when, in milliseconds since 1970.
+
+    Args:
+        since: a time back from now (``30m``, ``12h``, ``7d``, ``2w``) or a time of ISO 8601.
+            A time without a zone is UTC.
+        now: with a zone.
+
+    >>> start_of("1970-01-02", datetime.now(timezone.utc))
+    86400000
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if since is None:
+        return None
+    if isinstance(since, timedelta):
+        start = now - since
+    elif isinstance(since, datetime):
+        start = since
+    elif ago := _AGO.fullmatch(since.strip()):
+        start = now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    else:
+        try:
+            start = datetime.fromisoformat(since.strip().replace("Z", "+00:00"))
+        except ValueError:
+            raise ValueError(
+                "since must be a time back from now, such as 30m, 12h, 7d or 2w, or a time such "
+                f"as 2026-11-01 or 2026-11-01T12:00:00Z, got {since!r}"
+            ) from None
+    if start.tzinfo is None:
+        start = start.replace(tzinfo=timezone.utc)
+    return int(start.timestamp() * _MS_PER_S)
