@@ -59,6 +59,10 @@ OTEL_MLFLOW_CONTEXT_USER_ID = "OTEL_MLFLOW_CONTEXT_USER_ID"
 # The key of "hash": at least 16 characters, the same in every service.
 OTEL_MLFLOW_CONTEXT_USER_ID_KEY = "OTEL_MLFLOW_CONTEXT_USER_ID_KEY"
 
+# Seconds after which the server plugin ends a trace whose root has not come, by its entry span;
+# "0": never. Default "3600".
+OTEL_MLFLOW_CONTEXT_CLOSE_AFTER = "OTEL_MLFLOW_CONTEXT_CLOSE_AFTER"
+
 # The deployment, in the names that MLflow's production tracing guide uses.
 APP_VERSION = "APP_VERSION"
 APP_ENVIRONMENT = "APP_ENVIRONMENT"

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Final
@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import StatusCode
 
 from otel_mlflow_context import environment_variables as env
-from otel_mlflow_context.facts import stored_facts
+from otel_mlflow_context.facts import metadata_of, stored_facts
 from otel_mlflow_context.names import MLFLOW_CLIENT_REQUEST_ID, USER_ID
 from otel_mlflow_context.settings import current_settings
 from otel_mlflow_context.spans import with_attributes
@@ -63,7 +63,8 @@ class MlflowSpanExporter(SpanExporter):
     MLflow's OTLP endpoint makes trace metadata of session and user only. This exporter sends
     spans with OpenTelemetry's own OTLP exporter, and then, for each trace whose root (or entry
     span, by the setting `trace_boundary`) was among them, writes the facts that
-    `MlflowContextSpanProcessor` put there, in one call. It needs no mlflow installed.
+    `MlflowContextSpanProcessor` put there, in one call; a server with this package's plugin does
+    that itself, and is asked for it once. It needs no mlflow installed.
 
     A batch that the server refuses as invalid is sent again in halves, until only the bad trace
     is left out. Metadata that could not be written is kept, and tried again at the next export,
@@ -107,6 +108,8 @@ class MlflowSpanExporter(SpanExporter):
         self._otlp: _OtlpSender | None = None
         self._stored_in = ""
         """The id of the experiment, once it is known."""
+        self._has_plugin = False
+        """Whether the server makes metadata of root spans itself, once that is known."""
         self._waiting: deque[TraceUpdate] = deque(maxlen=_MAX_WAITING)
         self._logged: set[str] = set()
         self._shut_down = False
@@ -197,6 +200,7 @@ class MlflowSpanExporter(SpanExporter):
             self._experiment_name or "Default", deadline
         )
         self._stored_in = experiment_id
+        self._has_plugin = client.has_plugin(deadline)
         headers = {"x-mlflow-experiment-id": experiment_id}
         if run_id := os.environ.get(env.MLFLOW_RUN_ID):
             headers["x-mlflow-run-id"] = run_id
@@ -210,7 +214,7 @@ class MlflowSpanExporter(SpanExporter):
         for trace_id, trace in _by_trace(spans).items():
             speaking = next((span for span in trace if self._speaks(span)), None)
             metadata = self._facts_of(speaking) if speaking is not None else {}
-            if speaking is None or not metadata:
+            if speaking is None or not metadata or self._is_left_to_server(speaking, metadata):
                 continue
             update = TraceUpdate(
                 trace_id,
@@ -223,6 +227,12 @@ class MlflowSpanExporter(SpanExporter):
             )
             updates.append(update)
         return updates
+
+    def _is_left_to_server(self, span: ReadableSpan, facts: Mapping[str, str]) -> bool:
+        """Whether a server with the plugin writes all of it, as it stores the span."""
+        return (
+            self._has_plugin and span.parent is None and facts == metadata_of(span.attributes or {})
+        )
 
     def _speaks(self, span: ReadableSpan) -> bool:
         if span.parent is None:

@@ -33,6 +33,8 @@ _USER_INFO: Final = re.compile(r"(?<=://).*@", re.DOTALL)
 _REASON_LENGTH: Final = 200
 _NS_PER_MS: Final = 1_000_000
 _MS_PER_S: Final = 1_000
+PLUGIN_PATH: Final = "/api/3.0/otel-mlflow-context"
+"""What answers where the server has the plugin of this package."""
 _SETS_REQUEST_IDS: Final = (3, 11)
 """Since then a trace that has spans takes a client request id; 3.10 lost its previews over it, and
 before, the call failed or was lost. There it is made before the spans, which finds no fault with
@@ -267,6 +269,17 @@ class Client:
         except Refused:  # something in between that lets only the API pass
             return (0,)
         return tuple(int(number) for number in re.findall(r"\d+", text)[:2]) or (0,)
+
+    def has_plugin(self, deadline: float) -> bool:
+        """Whether the server makes metadata of the spans itself: see `otel_mlflow_context.server`.
+
+        Raises:
+            Unavailable: it gives no answer.
+        """
+        try:
+            return "version" in self.call("GET", PLUGIN_PATH, {}, deadline)
+        except (Refused, ValueError):  # a page, from something in between
+            return False
 
     def close(self) -> None:
         self._session.close()

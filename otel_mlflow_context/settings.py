@@ -23,6 +23,7 @@ REQUEST_HEADERS: Final = {"session": SESSION_ID, "user": USER_ID, "request": CLI
 """What a request header can say, and the baggage key that it becomes."""
 _LOOPBACK: Final = ("localhost", "127.0.0.0/8", "::1")
 _MIN_KEY_LENGTH: Final = 16
+_LONGEST: Final = 1e9
 # https://www.rfc-editor.org/rfc/rfc9110#name-tokens
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HOST_NAME: Final = re.compile(r"(?:\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_-]+)*")
@@ -74,6 +75,9 @@ class Settings:
     user_id_key: str | None = field(default=None, repr=False)
     """The key of "hash", at least 16 characters, the same in every service."""
 
+    close_after: float = 3600.0
+    """Seconds after which the server plugin ends a trace whose root has not come; 0: never."""
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "metadata_keys", _keys(self.metadata_keys))
         _one_of("trace_boundary", self.trace_boundary, TRACE_BOUNDARIES)
@@ -88,6 +92,7 @@ class Settings:
         trusted_messaging = _boolean("trusted_messaging", self.trusted_messaging)
         object.__setattr__(self, "trusted_messaging", trusted_messaging)
         _one_of("user_id", self.user_id, USER_IDS)
+        object.__setattr__(self, "close_after", _seconds("close_after", self.close_after))
         if self.user_id_key is not None and len(self.user_id_key) < _MIN_KEY_LENGTH:
             raise ValueError(f"user_id_key must have at least {_MIN_KEY_LENGTH} characters")
         if self.user_id == "hash" and not self.user_id_key:
@@ -124,6 +129,7 @@ _VARIABLES: Final = {
     # The key first, which the other may need.
     "user_id_key": env.OTEL_MLFLOW_CONTEXT_USER_ID_KEY,
     "user_id": env.OTEL_MLFLOW_CONTEXT_USER_ID,
+    "close_after": env.OTEL_MLFLOW_CONTEXT_CLOSE_AFTER,
 }
 # What a bad value stands for, where the default would give away what was meant to be kept.
 _INSTEAD: Final = {"user_id": "drop", "inbound_keys": ()}
@@ -247,6 +253,16 @@ def _boolean(name: str, value: object) -> bool:
     if isinstance(value, str) and value.strip().lower() in _TRUE | _FALSE:
         return value.strip().lower() in _TRUE
     raise ValueError(f'{name} must be "true" or "false", got {value!r}')
+
+
+def _seconds(name: str, value: object) -> float:
+    try:
+        seconds = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        seconds = -1.0
+    if not 0 <= seconds < _LONGEST:
+        raise ValueError(f"{name} must be seconds, 0 or more, got {value!r}")
+    return seconds
 
 
 def _listed(names: Iterable[str]) -> str:
