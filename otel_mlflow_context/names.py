@@ -62,6 +62,9 @@ MLFLOW_CLIENT_REQUEST_ID: Final = "client_request_id"
 # A root span attribute of this prefix becomes a tag of the trace (MLflow 3.13 and later).
 MLFLOW_TRACE_TAG_PREFIX: Final = "mlflow.traceTag."
 
+# What answers on a server that has the plugin of this package.
+PLUGIN_PATH: Final = "/api/3.0/otel-mlflow-context"
+
 # Values of `mlflow.source.type` (mlflow.entities.SourceType).
 SOURCE_TYPE_LOCAL: Final = "LOCAL"
 SOURCE_TYPE_NOTEBOOK: Final = "NOTEBOOK"

@@ -21,6 +21,7 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 from urllib3.exceptions import NewConnectionError
 
 from otel_mlflow_context import environment_variables as env
+from otel_mlflow_context.names import PLUGIN_PATH
 
 _TRANSIENT: Final = frozenset({429, 502, 503, 504})
 """Answers that say "later": https://opentelemetry.io/docs/specs/otlp/#retryable-response-codes"""
@@ -33,8 +34,6 @@ _USER_INFO: Final = re.compile(r"(?<=://).*@", re.DOTALL)
 _REASON_LENGTH: Final = 200
 _NS_PER_MS: Final = 1_000_000
 _MS_PER_S: Final = 1_000
-PLUGIN_PATH: Final = "/api/3.0/otel-mlflow-context"
-"""What answers where the server has the plugin of this package."""
 _SETS_REQUEST_IDS: Final = (3, 11)
 """Since then a trace that has spans takes a client request id; 3.10 lost its previews over it, and
 before, the call failed or was lost. There it is made before the spans, which finds no fault with

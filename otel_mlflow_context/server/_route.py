@@ -23,7 +23,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from starlette.routing import BaseRoute, Match
 
-from otel_mlflow_context.rest import PLUGIN_PATH
+from otel_mlflow_context.names import PLUGIN_PATH
 from otel_mlflow_context.server import _mlflow
 from otel_mlflow_context.server._speakers import speakers_of, trace_id_of
 from otel_mlflow_context.settings import current_settings
@@ -126,7 +126,7 @@ class IngestRoute(BaseRoute):  # type: ignore[misc]  # Starlette may be too old 
         except Exception:
             _logger.exception("the metadata of traces is not read; their spans are stored")
             speakers = {}
-        body = request.SerializeToString()
+        body = _in_order(request).SerializeToString()
         headers = [
             (key, value)
             for key, value in scope["headers"]
@@ -281,3 +281,27 @@ def _only(request: ExportTraceServiceRequest, traces: set[str]) -> ExportTraceSe
             del scope_spans.spans[:]
             scope_spans.spans.extend(kept)
     return part
+
+
+def _in_order(request: ExportTraceServiceRequest) -> ExportTraceServiceRequest:
+    """The same spans, trace by trace in the order of their ids.
+
+    MLflow locks traces in the order in which it makes them, so two requests that have two of them
+    the other way around would wait for each other: a deadlock, which costs one of the requests.
+    """
+    spans = [
+        (span.trace_id, resource_spans, scope_spans, span)
+        for resource_spans in request.resource_spans
+        for scope_spans in resource_spans.scope_spans
+        for span in scope_spans.spans
+    ]
+    ordered = ExportTraceServiceRequest()
+    last: tuple[int, int] | None = None
+    for _, resource_spans, scope_spans, span in sorted(spans, key=lambda it: it[0]):
+        if last != (id(resource_spans), id(scope_spans)):
+            last = id(resource_spans), id(scope_spans)
+            into = ordered.resource_spans.add(
+                resource=resource_spans.resource, schema_url=resource_spans.schema_url
+            ).scope_spans.add(scope=scope_spans.scope, schema_url=scope_spans.schema_url)
+        into.spans.append(span)
+    return ordered

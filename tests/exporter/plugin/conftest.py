@@ -1,0 +1,131 @@
+"""Servers with the plugin, and services that have nothing of this package."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+import requests
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from servers import MlflowServer
+
+APP = ("--app-name", "otel-mlflow-context")
+
+
+@pytest.fixture(scope="session")
+def plugin_sqlite(empty_store, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plugin")
+    shutil.copy(empty_store, folder / "mlflow.db")
+    server = MlflowServer(folder, f"sqlite:///{folder / 'mlflow.db'}", *APP)
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def plugin_postgresql(postgresql, shared_postgresql_server, tmp_path_factory):
+    """Four workers, on the database that a plain server has too."""
+    folder = tmp_path_factory.mktemp("plugin")
+    server = MlflowServer(folder, postgresql, *APP, "--workers", "4")
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def plugin(request):
+    """A server with the plugin, with each database that it can have."""
+    return request.getfixturevalue(f"plugin_{request.param}")
+
+
+@pytest.fixture
+def new_plugin(empty_store, tmp_path):
+    """Starts a server with the plugin, and options of its own."""
+    servers = []
+
+    def new_plugin(*options, app=APP, **environment):
+        shutil.copy(empty_store, tmp_path / "own.db")
+        store = f"sqlite:///{tmp_path / 'own.db'}"
+        server = MlflowServer(tmp_path, store, *app, *options, environment=environment)
+        servers.append(server)
+        server.start()
+        return server
+
+    yield new_plugin
+    for server in servers:
+        server.close()
+
+
+class Service:
+    """Makes spans of a service that has nothing of this package."""
+
+    def __init__(self, **resource):
+        self._exporter = InMemorySpanExporter()
+        self._provider = TracerProvider(
+            resource=Resource({key.replace("__", "."): value for key, value in resource.items()})
+        )
+        self._provider.add_span_processor(SimpleSpanProcessor(self._exporter))
+        self.tracer = self._provider.get_tracer("test")
+
+    def take(self):
+        spans = list(self._exporter.get_finished_spans())
+        self._exporter.clear()
+        return spans
+
+
+@pytest.fixture
+def service():
+    return Service
+
+
+@pytest.fixture
+def send():
+    """Sends spans as any OTLP exporter does; the answer."""
+
+    def send(server, experiment_id, spans, *, body=None, **headers):
+        body = encode_spans(spans).SerializeToString() if body is None else body
+        return requests.post(
+            f"{server.uri}/v1/traces",
+            data=body,
+            headers={
+                "x-mlflow-experiment-id": experiment_id,
+                "content-type": "application/x-protobuf",
+                **{key.replace("_", "-"): value for key, value in headers.items()},
+            },
+            timeout=60,
+        )
+
+    return send
+
+
+@pytest.fixture
+def new_experiment(experiment):
+    """Makes the test's experiment on a server; its id."""
+
+    def new_experiment(server):
+        answer = requests.post(
+            f"{server.uri}/api/2.0/mlflow/experiments/create",
+            json={"name": experiment},
+            timeout=30,
+        )
+        return answer.json()["experiment_id"]
+
+    return new_experiment
+
+
+@pytest.fixture
+def order():
+    """The same disorder each time."""
+    return random.Random(7)
+
+
+@pytest.fixture
+def log(tmp_path):
+    """What the test's own server wrote."""
+    return lambda: Path(tmp_path, "server.log").read_text()
