@@ -111,14 +111,17 @@ class Store:
             )
             if not hasattr(owner, name)
         ]
-        if missing or "spans" not in inspect.signature(store.log_spans).parameters:
+        if not missing and "spans" not in inspect.signature(store.log_spans).parameters:
+            missing.append("log_spans(location, spans)")
+        if missing:
             raise UnsupportedMlflowError(f"{_NEEDS}: its store has no {', '.join(missing)}")
+        self._make_session = store.ManagedSessionMaker
         # Sessions that MLflow opens inside of another one of `log_spans` are not that one.
         self._depth: ContextVar[int] = ContextVar("depth", default=0)
 
     def watch(self, on_marked: OnMarked) -> None:
         """Write the metadata of what `speaking` says whenever MLflow stores spans."""
-        make_session, log_spans = self._store.ManagedSessionMaker, self._store.log_spans
+        make_session, log_spans = self._make_session, self._store.log_spans
 
         @contextmanager
         def with_metadata(*args: Any, **kwargs: Any) -> Iterator[Any]:
@@ -247,7 +250,7 @@ class Store:
             .join(infos, infos.request_id == rows.request_id)
             .where(rows.key == MARKER, infos.status == IN_PROGRESS)
         )
-        with self._store.ManagedSessionMaker() as session:
+        with self._session() as session:
             return [trace_id for (trace_id,) in session.execute(question)]
 
     def close(self, trace_id: str) -> None:
@@ -256,7 +259,7 @@ class Store:
 
         rows, infos = self._metadata, self._infos
         is_marker = (rows.request_id == trace_id, rows.key == MARKER)
-        with self._writing() as session:
+        with self._session() as session:
             # First the trace's row, which every other writer locks first too.
             locked = session.execute(
                 select(infos.status).where(infos.request_id == trace_id).with_for_update()
@@ -271,12 +274,10 @@ class Store:
             ):
                 session.execute(statement.execution_options(synchronize_session=False))
 
-    def _writing(self) -> Any:
-        make_session = self._store.ManagedSessionMaker
-        try:
-            return make_session(read_only=False)
-        except TypeError:  # before MLflow 3.17 there is one kind only
-            return make_session()
+    def _session(self) -> Any:
+        """A session that may write. From 3.17 on those that may not are the default."""
+        has_kinds = "read_only" in inspect.signature(self._make_session).parameters
+        return self._make_session(read_only=False) if has_kinds else self._make_session()
 
 
 @dataclass

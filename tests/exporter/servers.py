@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import http.client
 import os
@@ -29,6 +30,8 @@ class MlflowServer:
     ) -> None:
         self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
+        if "--static-prefix" in options:
+            self.uri += options[options.index("--static-prefix") + 1]
         self._log = (folder / "server.log").open("wb")
         self._command = [
             *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"),
@@ -61,7 +64,8 @@ class MlflowServer:
 
     def stop(self) -> None:
         if self._process is not None:
-            os.killpg(self._process.pid, 9)
+            with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+                os.killpg(self._process.pid, 9)
             self._process.wait()
             self._process = None
 

@@ -1,0 +1,99 @@
+"""A real store with traces of several versions, alone and behind a server."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from servers import Front, MlflowServer
+
+from otel_mlflow_context.cli import main
+
+sys.path.append(str(Path(__file__).parent))
+with warnings.catch_warnings():
+    # SQLAlchemy has something to say of how MLflow uses it, and here a warning is an error.
+    warnings.simplefilter("ignore")
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+
+from versions import ROWS, write
+
+
+@pytest.fixture(scope="session")
+def written(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The tracking URI of a store with `ROWS`."""
+    path = tmp_path_factory.mktemp("compare") / "mlflow.db"
+    shutil.copy(empty_store, path)
+    write(f"sqlite:///{path}", ROWS)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture(scope="session")
+def server(written: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    """A server with the same traces."""
+    server = MlflowServer(tmp_path_factory.mktemp("server"), written)
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def front(server: MlflowServer) -> Iterator[Front]:
+    """What stands before the server: it counts, and may refuse."""
+    front = Front(server.port)
+    thread = threading.Thread(target=front.serve_forever, args=(0.05,))
+    thread.start()
+    yield front
+    front.shutdown()
+    thread.join()
+    front.server_close()
+
+
+@pytest.fixture
+def old_server(front: Front) -> str:
+    """The address of a server from before aggregation."""
+    front.answer = lambda _, path: 405 if path.endswith("/traces/metrics") else None
+    return front.uri
+
+
+@pytest.fixture(params=["store", "server", "old_server"])
+def uri(request: pytest.FixtureRequest, written: str) -> str:
+    """Each way to the same traces."""
+    if request.param == "store":
+        return written
+    if request.param == "server":
+        return request.getfixturevalue("server").uri
+    return request.getfixturevalue("old_server")
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TRACKING_URI", "EXPERIMENT_NAME", "EXPERIMENT_ID"):
+        monkeypatch.delenv(f"MLFLOW_{name}", raising=False)
+
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs the command; returns its status, what it prints, and what it complains about."""
+
+    def command(uri: str, *arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        handlers = list(logging.getLogger().handlers)
+        try:
+            status = main(["compare", *arguments])
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        finally:
+            logging.getLogger().handlers = handlers
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return command

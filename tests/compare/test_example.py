@@ -1,0 +1,58 @@
+"""The example finds what was put into it, and the benchmark measures what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+BENCHMARK = """
+import sys
+sys.path[:0] = [{folder!r}]
+from compare import run
+print(run(quick=True))
+"""
+
+
+def run(*arguments: str | Path) -> str:
+    result = subprocess.run(
+        [sys.executable, *arguments],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=240,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_the_example_finds_that_the_second_version_is_worse(tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
+    out = run(ROOT / "examples" / "regression" / "main.py", report)
+    assert "1.1.0 is worse than 1.0.0\n  errors: worse, " in out
+    assert "\n  latency: worse, " in out
+    assert sum(
+        int(it.replace(",", "")) for it in re.findall(r"^1\.\d\.0 +([\d,]+)", out, re.MULTILINE)
+    ) == (2_000)
+    assert "<h1>1.1.0 is worse than 1.0.0</h1>" in report.read_text()
+
+
+def test_the_examples_page_shows_what_it_prints() -> None:
+    page = (ROOT / "examples" / "regression" / "README.md").read_text()
+    shown = re.search(r"```\n(app_version .*?)\n```", page, re.DOTALL)
+    assert shown
+    assert "1.1.0 is worse than 1.0.0" in shown[1]
+
+
+def test_the_benchmark_compares_with_the_loops() -> None:
+    out = run("-c", BENCHMARK.format(folder=str(ROOT / "benchmarks")))
+    rows = [line.split("  ")[0] for line in out.splitlines()[4:7]]
+    assert set(rows) == {
+        "compare_versions",
+        "loop over mlflow.search_traces",
+        "the same, 500 traces a page",
+    }
