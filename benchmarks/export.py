@@ -4,22 +4,12 @@ Three ways to the same server, in turns: the plain OTLP exporter, which brings n
 and MLflow's own SDK, which brings metadata of its own and also makes calls for each trace.
 """
 
-import logging
-import os
 import random
-import signal
-import socket
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
-import urllib.request
-from contextlib import contextmanager
-from pathlib import Path
 
 import mlflow
-from _processes import clean_environment
+from _servers import mlflow_server
 from _tables import progress, ratio, table
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import TracerProvider
@@ -32,7 +22,6 @@ OURS = "MlflowSpanExporter"
 SDK = "MLflow's SDK"
 _CHILDREN = 4
 _NS_PER_US = 1_000
-_STARTUP_SECONDS = 60
 
 
 def run(*, quick: bool = False) -> str:
@@ -40,7 +29,7 @@ def run(*, quick: bool = False) -> str:
     rounds, traces = (1, 20) if quick else (5, 200)
     seconds = {name: [] for name in (PLAIN, OURS, SDK)}
     end_us = {name: [] for name in (PLAIN, OURS)}
-    with _server() as uri:
+    with mlflow_server() as uri:
         mlflow.set_tracking_uri(uri)
         experiment_id = mlflow.set_experiment("benchmark").experiment_id
         ways = {
@@ -129,45 +118,3 @@ def _mlflow_sdk(traces: int) -> list[int]:
                     pass
     mlflow.flush_trace_async_logging()
     return []
-
-
-@contextmanager
-def _server():
-    """An MLflow server with its default workers, on SQLite in a temporary folder."""
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    uri = f"http://127.0.0.1:{port}"
-    with tempfile.TemporaryDirectory() as folder:
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "mlflow", "server", "--port", str(port)),
-                *("--backend-store-uri", f"sqlite:///{Path(folder, 'mlflow.db')}"),
-                *("--artifacts-destination", folder),
-            ],
-            # Without the catalogue a span that names a model makes the server ask the network.
-            env=clean_environment() | {"MLFLOW_MODEL_CATALOG_URI": ""},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            progress("export: the server starts")
-            deadline = time.monotonic() + _STARTUP_SECONDS
-            while not _answers(uri):
-                if time.monotonic() > deadline or process.poll() is not None:
-                    raise RuntimeError("the MLflow server does not start")
-                time.sleep(0.2)
-            yield uri
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def _answers(uri: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{uri}/health", timeout=1):
-            return True
-    except OSError:
-        return False

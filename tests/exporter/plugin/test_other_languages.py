@@ -1,0 +1,94 @@
+"""Services that are not in Python, and a Collector, in front of a server with the plugin."""
+
+import os
+import re
+import shutil
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from servers import free_port
+
+ROOT = Path(__file__).parents[3]
+EXAMPLE = ROOT / "examples" / "node_service"
+COMMIT = "9f1c3aa2b7d04e5f8a6c1d2e3f405162738495a6"
+
+
+def blocks(page):
+    return re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+@pytest.fixture(scope="session")
+def node_service(tmp_path_factory):
+    """The example with what it needs, installed."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        pytest.skip("Node.js and npm (Debian's packages nodejs and npm) are not installed")
+    folder = tmp_path_factory.mktemp("node") / "node_service"
+    shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("node_modules"))
+    ran = subprocess.run(
+        ["npm", "ci"], cwd=folder, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    return folder
+
+
+def test_a_service_in_javascript(node_service, plugin, new_experiment, experiment, traces):
+    port = free_port()
+    setup = blocks(EXAMPLE / "README.md")[1]
+    setup = setup.replace("http://127.0.0.1:5000", plugin.uri)
+    setup = setup.replace("$(git rev-parse HEAD)", COMMIT)
+    setup = setup.replace("experiment-id=0", f"experiment-id={new_experiment(plugin)}")
+    setup = setup.replace("npm ci\n", "").replace("npm start", "exec node main.js")
+    service = subprocess.Popen(
+        ["bash", "-ec", setup],
+        cwd=node_service,
+        env={"PATH": os.environ["PATH"], "PORT": str(port)},
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        for number in range(20):
+            assert ask(port, number).startswith("Nobody knows")
+    finally:
+        service.terminate()
+        service.wait(timeout=30)
+
+    expected = {
+        "app_version": "1.4.0",
+        "environment": "production",
+        "service_name": "answers",
+        "mlflow.source.git.commit": COMMIT,
+        "mlflow.trace.session": "s-1",
+        "mlflow.trace.user": "ada",
+    }
+    for key, value in expected.items():
+        found = traces(plugin.uri, experiment, f"metadata.`{key}` = '{value}'")
+        assert len(found) == 20, key
+    assert {len(it.data.spans) for it in found} == {2}
+    assert {it.info.state.value for it in found} == {"OK"}
+    assert '"why 19"' in found[-1].info.request_preview
+
+
+def ask(port, number):
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/?question=why%20{number}",
+        headers={"X-Session-ID": "s-1", "X-User-ID": "ada"},
+    )
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.read().decode()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def test_the_lock_file_names_no_place_and_the_readme_no_other_command():
+    assert '"resolved"' not in (EXAMPLE / "package-lock.json").read_text()
+    server, setup, question = blocks(EXAMPLE / "README.md")
+    assert server.startswith("mlflow server --app-name otel-mlflow-context ")
+    assert setup.splitlines()[0] == "npm ci"
+    assert question.startswith("curl ")
