@@ -5,19 +5,22 @@ VENV := .venv
 MIDDLE := .venv-middle
 OLDEST := .venv-oldest
 
+# Most of the tests wait for servers. Those of a file share theirs.
+PYTEST := -m pytest -n 4 --dist loadfile
+
 .PHONY: demo test test-middle test-oldest lint bench clean
 
 demo: $(VENV)/ready  ## two versions of an application, and MLflow asked which answered what
 	$(VENV)/bin/python examples/quickstart.py
 
 test: $(VENV)/ready  ## all tests, on the newest versions
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python $(PYTEST) $(ARGS)
 
 test-middle: $(MIDDLE)/ready  ## what depends on the server, on a version between
-	$(MIDDLE)/bin/python -m pytest tests/exporter tests/sdk $(ARGS)
+	$(MIDDLE)/bin/python $(PYTEST) tests/exporter tests/sdk $(ARGS)
 
 test-oldest: $(OLDEST)/ready  ## all tests, on the oldest versions
-	$(OLDEST)/bin/python -m pytest $(ARGS)
+	$(OLDEST)/bin/python $(PYTEST) $(ARGS)
 
 lint: $(VENV)/ready  ## style and types
 	$(VENV)/bin/ruff check

@@ -38,6 +38,8 @@ _logger = logging.getLogger(__name__)
 
 _TIMEOUT: Final = 10.0
 """Seconds for one export: the default of OTEL_EXPORTER_OTLP_TIMEOUT."""
+_QUESTION: Final = 1.0
+"""Seconds for the question whether the server has the plugin."""
 _WORKERS: Final = 8
 """Calls for metadata at once. Each waits 40 ms for the server's delayed acknowledgement."""
 _MAX_WAITING: Final = 10_000
@@ -200,7 +202,9 @@ class MlflowSpanExporter(SpanExporter):
             self._experiment_name or "Default", deadline
         )
         self._stored_in = experiment_id
-        self._has_plugin = client.has_plugin(deadline)
+        # Not worth a wait: without an answer the exporter writes the metadata, as ever.
+        with contextlib.suppress(Unavailable):
+            self._has_plugin = client.has_plugin(min(deadline, time.monotonic() + _QUESTION))
         headers = {"x-mlflow-experiment-id": experiment_id}
         if run_id := os.environ.get(env.MLFLOW_RUN_ID):
             headers["x-mlflow-run-id"] = run_id

@@ -146,7 +146,7 @@ def test_a_key_without_a_value_says_nothing(nothing, app, caplog):
         ("commit", 1234567),
         ("commit", f"{COMMIT} and more"),
         ("dirty", "perhaps"),
-        ("dirty", 1),
+        ("dirty", 987654321),
         ("branch", ["main"]),
         ("version", 1.2),
         ("version", "\x00\n"),

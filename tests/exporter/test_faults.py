@@ -44,6 +44,7 @@ def test_one_call_a_trace_is_all_that_the_server_gets(
     assert {call: calls.count(call) for call in calls} == {
         ("GET", "/api/2.0/mlflow/experiments/get-by-nam"): 1,
         ("POST", "/api/2.0/mlflow/experiments/creat"): 1,
+        ("GET", "/api/3.0/otel-mlflow-context"): 1,  # whether it has the plugin
         ("POST", "/v1/traces"): 3,
         ("PATCH", "/api/2.0/mlflow/traces/tr-"): 60,
     }
