@@ -39,8 +39,14 @@ class MlflowServer:
             *("--artifacts-destination", str(folder / "artifacts"), "--workers", "1"),
             *options,
         ]
-        # Without the catalogue a span that names a model makes the server ask the network.
-        self._environment = {**os.environ, "MLFLOW_MODEL_CATALOG_URI": "", **(environment or {})}
+        self._environment = {
+            **os.environ,
+            # Without the catalogue a span that names a model makes the server ask the network.
+            "MLFLOW_MODEL_CATALOG_URI": "",
+            # Eight processes and 2 GB, for jobs that no test has.
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            **(environment or {}),
+        }
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
