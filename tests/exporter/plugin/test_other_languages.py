@@ -71,7 +71,8 @@ def test_a_service_in_javascript(node_service, plugin, new_experiment, experimen
         assert len(found) == 20, key
     assert {len(it.data.spans) for it in found} == {2}
     assert {it.info.state.value for it in found} == {"OK"}
-    assert any('"why 19"' in it.info.request_preview for it in found)
+    roots = [span for it in found for span in it.data.spans if span.parent_id is None]
+    assert {f"why {number}" for number in range(20)} == {span.inputs["question"] for span in roots}
 
 
 def ask(port, number):
