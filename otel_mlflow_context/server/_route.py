@@ -25,7 +25,7 @@ from starlette.routing import BaseRoute, Match
 
 from otel_mlflow_context.names import PLUGIN_PATH
 from otel_mlflow_context.server import _mlflow
-from otel_mlflow_context.server._speakers import speakers_of, trace_id_of
+from otel_mlflow_context.server._speakers import Speaker, speakers_of, trace_id_of
 from otel_mlflow_context.settings import current_settings
 
 _logger = logging.getLogger(__name__)
@@ -39,6 +39,8 @@ _TRACES: Final = "/v1/traces"
 _PASSED_ON: Final = "otel_mlflow_context.passed_on"
 _PROTOBUF: Final = "application/x-protobuf"
 _JSON: Final = "application/json"
+_OF_THE_SDK: Final = b"mlflow-python-client"
+"""MLflow's SDK, as a user agent: not its spans that are sent by OpenTelemetry's exporter."""
 _INVALID: Final = frozenset({400, 413, 422, 500})
 """Answers that one bad span is enough for."""
 _OK: Final = 200
@@ -121,11 +123,6 @@ class IngestRoute(BaseRoute):  # type: ignore[misc]  # Starlette may be too old 
                 await self._store_parts(scope, part, half, refused)
 
     async def _store_all(self, scope: Scope, request: ExportTraceServiceRequest) -> _Answer:
-        try:
-            speakers = speakers_of(request, current_settings())
-        except Exception:
-            _logger.exception("the metadata of traces is not read; their spans are stored")
-            speakers = {}
         body = _in_order(request).SerializeToString()
         headers = [
             (key, value)
@@ -136,7 +133,7 @@ class IngestRoute(BaseRoute):  # type: ignore[misc]  # Starlette may be too old 
             (b"content-type", _PROTOBUF.encode()),
             (b"content-length", str(len(body)).encode()),
         ]
-        with self._store.speaking(speakers):
+        with self._store.speaking(_speakers(request, scope["headers"])):
             return await self._pass_on(scope, body, headers)
 
     async def _pass_on(
@@ -213,6 +210,20 @@ def _stored(response: ExportTraceServiceResponse | None, media_type: str) -> _An
     if media_type == _JSON:
         return _Answer.of(MessageToJson(response).encode(), _JSON)
     return _Answer.of(response.SerializeToString(), _PROTOBUF)
+
+
+def _speakers(
+    request: ExportTraceServiceRequest, headers: Iterable[tuple[bytes, bytes]]
+) -> Mapping[str, Speaker]:
+    if any(
+        key.lower() == b"user-agent" and value.startswith(_OF_THE_SDK) for key, value in headers
+    ):
+        return {}  # MLflow's SDK sends a trace's metadata by itself, before its spans or after
+    try:
+        return speakers_of(request, current_settings())
+    except Exception:
+        _logger.exception("the metadata of traces is not read; their spans are stored")
+        return {}
 
 
 # --- Requests ------------------------------------------------------------------------------------

@@ -228,6 +228,18 @@ def test_a_trace_of_mlflow_s_sdk_is_untouched(server, plugin, experiment, traces
     assert trace_on(plugin) == trace_on(server)
 
 
+def test_spans_of_mlflow_s_sdk_may_come_before_what_it_says_of_the_trace(
+    plugin, service, send, new_experiment, experiment, traces
+):
+    qa = service(**SAID)
+    qa.tracer.start_span("ask").end()
+
+    send(plugin, new_experiment(plugin), qa.take(), user_agent="mlflow-python-client/3.17.2")
+
+    [found] = traces(plugin.uri, experiment)
+    assert "app_version" not in found.info.trace_metadata
+
+
 @pytest.mark.parametrize("body", [b"", b"\0\1nonsense", b"{}"])
 @pytest.mark.parametrize("content_type", ["application/x-protobuf", "application/json", "text/x"])
 def test_what_is_no_request_gets_mlflow_s_own_answer(
