@@ -24,6 +24,8 @@ _NEEDS: Final = "otel-mlflow-context needs MLflow 3.6 or later (3.6.0 to 3.17.2 
 # Set by `mlflow server`: mlflow/environment_variables.py, _MLFLOW_SGI_NAME.
 _SERVER_NAME: Final = "_MLFLOW_SGI_NAME"
 _STATIC_PREFIX: Final = "_MLFLOW_STATIC_PREFIX"
+_RETRIES: Final = "_LOG_SPANS_MAX_TRACE_CREATE_RETRIES"
+_MANY_RETRIES: Final = 1_000
 
 OnMarked = Callable[[str], None]
 
@@ -60,8 +62,13 @@ def store() -> Store:
         UnsupportedMlflowError: it is no SQL database, or another than expected.
     """
     from mlflow.server.handlers import _get_tracking_store
+    from mlflow.store.tracking import sqlalchemy_store
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
+    # Each time that two requests make the same trace, one of them starts again; after some times
+    # MLflow leaves that trace's spans out, and answers 200.
+    if hasattr(sqlalchemy_store, _RETRIES):
+        setattr(sqlalchemy_store, _RETRIES, max(getattr(sqlalchemy_store, _RETRIES), _MANY_RETRIES))
     found = _get_tracking_store()
     if not isinstance(found, SqlAlchemyStore):
         raise UnsupportedMlflowError(
