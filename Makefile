@@ -17,7 +17,7 @@ test: $(VENV)/ready  ## all tests, on the newest versions
 	$(VENV)/bin/python $(PYTEST) $(ARGS)
 
 test-middle: $(MIDDLE)/ready  ## what depends on the server, on a version between
-	$(MIDDLE)/bin/python $(PYTEST) tests/exporter tests/sdk $(ARGS)
+	$(MIDDLE)/bin/python $(PYTEST) tests/mlflow_client tests/server tests/propagators tests/cli/test_verify.py $(ARGS)
 
 test-oldest: $(OLDEST)/ready  ## all tests, on the oldest versions
 	$(OLDEST)/bin/python $(PYTEST) $(ARGS)

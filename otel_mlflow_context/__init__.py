@@ -9,17 +9,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from otel_mlflow_context.context import trace_context
+    from otel_mlflow_context.context.trace_context import trace_context
+    from otel_mlflow_context.context.update import update_trace_context
     from otel_mlflow_context.detectors import (
         DeploymentResourceDetector,
         GitResourceDetector,
         SourceResourceDetector,
         detect_resource,
     )
-    from otel_mlflow_context.exporter import MlflowSpanExporter
-    from otel_mlflow_context.instrumentor import MlflowContextInstrumentor
-    from otel_mlflow_context.late import update_trace_context
-    from otel_mlflow_context.processor import MlflowContextSpanProcessor
+    from otel_mlflow_context.mlflow_client.exporter import MlflowSpanExporter
+    from otel_mlflow_context.processor.instrumentor import MlflowContextInstrumentor
+    from otel_mlflow_context.processor.span_processor import MlflowContextSpanProcessor
 
 __all__ = [
     "MlflowContextSpanProcessor",
@@ -34,15 +34,15 @@ __all__ = [
 ]
 
 _MODULES = {
-    "MlflowContextSpanProcessor": "processor",
-    "MlflowSpanExporter": "exporter",
-    "MlflowContextInstrumentor": "instrumentor",
+    "MlflowContextSpanProcessor": "processor.span_processor",
+    "MlflowSpanExporter": "mlflow_client.exporter",
+    "MlflowContextInstrumentor": "processor.instrumentor",
     "GitResourceDetector": "detectors",
     "SourceResourceDetector": "detectors",
     "DeploymentResourceDetector": "detectors",
     "detect_resource": "detectors",
-    "trace_context": "context",
-    "update_trace_context": "late",
+    "trace_context": "context.trace_context",
+    "update_trace_context": "context.update",
 }
 
 

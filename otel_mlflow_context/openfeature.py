@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from typing import Any, Final
 
-from otel_mlflow_context import live
-from otel_mlflow_context.names import FEATURE_FLAG_PREFIX
-from otel_mlflow_context.values import MAX_LENGTH, clean
+from otel_mlflow_context.context import active_traces
+from otel_mlflow_context.facts.values import MAX_LENGTH, clean
+from otel_mlflow_context.semconv import FEATURE_FLAG_PREFIX
 
 try:
     from openfeature.flag_evaluation import FlagEvaluationDetails, Reason
@@ -17,7 +17,7 @@ except ImportError as error:
         f"{error}: FeatureFlagHook needs more, `pip install 'otel-mlflow-context[openfeature]'`"
     ) from error
 
-live.watch()
+active_traces.watch()
 _logger = logging.getLogger(__name__)
 
 _MAX_KEY_LENGTH: Final = MAX_LENGTH - len(FEATURE_FLAG_PREFIX)
@@ -47,6 +47,6 @@ class FeatureFlagHook(Hook):
             key = clean(hook_context.flag_key.replace(",", " "), _MAX_KEY_LENGTH)
             variant = clean(details.variant or details.value)
             if key and variant and details.error_code is None and details.reason != Reason.ERROR:
-                live.record({FEATURE_FLAG_PREFIX + key: variant})
+                active_traces.record({FEATURE_FLAG_PREFIX + key: variant})
         except Exception:
             _logger.debug("a feature flag is not recorded", exc_info=True)

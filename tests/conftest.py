@@ -13,8 +13,34 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from server_fixtures import (
+    any_server,
+    experiment,
+    own_server,
+    postgresql,
+    recorded,
+    server,
+    shared_postgresql_server,
+    shared_server,
+    traces,
+)
+
+__all__ = [
+    "any_server",
+    "experiment",
+    "own_server",
+    "postgresql",
+    "recorded",
+    "server",
+    "shared_postgresql_server",
+    "shared_server",
+    "traces",
+]
 
 ROOT = Path(__file__).parent.parent
+
+# Programs that a test starts.
+collect_ignore = ["propagators/services"]
 
 # A process gets this much of our environment and nothing else, so that no variable of the machine
 # that runs the tests (CI=true, OTEL_..., MLFLOW_...) changes what a program finds.

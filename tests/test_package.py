@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import otel_mlflow_context
-from otel_mlflow_context import names
+from otel_mlflow_context import semconv
 
 ROOT = Path(__file__).parent.parent
 
@@ -99,7 +99,7 @@ def test_it_is_typed() -> None:
 
 
 def test_the_tables_have_no_name_twice() -> None:
-    facts = (*names.PROCESS_FACTS, *names.REQUEST_FACTS)
+    facts = (*semconv.PROCESS_FACTS, *semconv.REQUEST_FACTS)
     for column in ("name", "source", "metadata", "attribute"):
         values = [getattr(fact, column) for fact in facts]
         assert len(values) == len(set(values))

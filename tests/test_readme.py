@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from otel_mlflow_context import environment_variables
-from otel_mlflow_context.names import PROCESS_FACTS, REQUEST_FACTS
+from otel_mlflow_context.semconv import PROCESS_FACTS, REQUEST_FACTS
+from otel_mlflow_context.settings import environment_variables
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

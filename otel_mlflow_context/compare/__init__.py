@@ -13,8 +13,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Final
 
-from otel_mlflow_context import environment_variables as env
-from otel_mlflow_context.compare._filters import can_be_said
 from otel_mlflow_context.compare._groups import measure
 from otel_mlflow_context.compare._notes import notes_of
 from otel_mlflow_context.compare._result import (
@@ -27,11 +25,13 @@ from otel_mlflow_context.compare._result import (
     Verdict,
 )
 from otel_mlflow_context.compare._sample import Selection
-from otel_mlflow_context.compare._source import CannotCompare, Source, open_source
 from otel_mlflow_context.compare._statistics import Estimate
 from otel_mlflow_context.compare._values import find_key, find_values, never_seen
 from otel_mlflow_context.compare._verdict import LEVEL, judge
-from otel_mlflow_context.since import start_of
+from otel_mlflow_context.compare.sources.base import CannotCompare, Source, open_source
+from otel_mlflow_context.compare.sources.filters import can_be_said
+from otel_mlflow_context.mlflow_client.time_range import start_of
+from otel_mlflow_context.settings import environment_variables as env
 
 __all__ = [
     "compare_versions",

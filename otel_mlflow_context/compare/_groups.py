@@ -9,12 +9,13 @@ from typing import Final
 
 import numpy as np
 
-from otel_mlflow_context.compare import _filters as filters
 from otel_mlflow_context.compare import _over_time as over_time
 from otel_mlflow_context.compare._over_time import Measured
 from otel_mlflow_context.compare._result import Group, Latency
 from otel_mlflow_context.compare._sample import Sample, Selection, pages, some
-from otel_mlflow_context.compare._source import (
+from otel_mlflow_context.compare._statistics import wilson
+from otel_mlflow_context.compare.sources import filters
+from otel_mlflow_context.compare.sources.base import (
     ERROR,
     FINISHED,
     Aggregate,
@@ -22,7 +23,6 @@ from otel_mlflow_context.compare._source import (
     Point,
     Source,
 )
-from otel_mlflow_context.compare._statistics import wilson
 
 Report = Callable[[str, int, int], None]
 """Is told what is being read, how much of it, and of how much."""

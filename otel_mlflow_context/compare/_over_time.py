@@ -12,13 +12,7 @@ import numpy as np
 
 from otel_mlflow_context.compare._result import Bucket, Group
 from otel_mlflow_context.compare._sample import Sample, Selection
-from otel_mlflow_context.compare._source import (
-    ERROR,
-    FINISHED,
-    Aggregate,
-    Point,
-    Source,
-)
+from otel_mlflow_context.compare.sources.base import ERROR, FINISHED, Aggregate, Point, Source
 
 _MS_PER_S: Final = 1_000
 _FEWEST_BUCKETS: Final = 8

@@ -137,31 +137,31 @@ class Comparison:
 
     def as_dict(self) -> dict[str, Any]:
         """The result for machines."""
-        from otel_mlflow_context.compare._data import as_dict
+        from otel_mlflow_context.compare.report.data import as_dict
 
         return as_dict(self)
 
     def as_frame(self) -> pd.DataFrame:
         """A row for each group."""
-        from otel_mlflow_context.compare._data import as_frame
+        from otel_mlflow_context.compare.report.data import as_frame
 
         return as_frame(self)
 
     def as_csv(self) -> str:
         """The same rows as text. What is not known is empty."""
-        from otel_mlflow_context.compare._data import as_csv
+        from otel_mlflow_context.compare.report.data import as_csv
 
         return as_csv(self)
 
     def as_text(self, *, width: int = 120) -> str:
         """The result for people, in lines of at most `width` characters."""
-        from otel_mlflow_context.compare._text import as_text
+        from otel_mlflow_context.compare.report.text import as_text
 
         return as_text(self, width=width)
 
     def as_html(self) -> str:
         """A page with pictures, complete in itself: it loads nothing."""
-        from otel_mlflow_context.compare._html import as_html
+        from otel_mlflow_context.compare.report.html import as_html
 
         return as_html(self)
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from otel_mlflow_context.compare import _filters as filters
-from otel_mlflow_context.compare._source import PAGE, CannotCompare, Experiment, Source, Trace
+from otel_mlflow_context.compare.sources import filters
+from otel_mlflow_context.compare.sources.base import PAGE, CannotCompare, Experiment, Source, Trace
 
 # The last digits of a trace id are random, in ids that begin with the time too.
 # https://www.w3.org/TR/trace-context-2/#random-trace-id-flag

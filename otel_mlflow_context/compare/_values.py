@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from otel_mlflow_context.compare import _filters as filters
 from otel_mlflow_context.compare._sample import Selection
-from otel_mlflow_context.compare._source import PAGE, CannotCompare, Source
+from otel_mlflow_context.compare.sources import filters
+from otel_mlflow_context.compare.sources.base import PAGE, CannotCompare, Source
 
 MOST: Final = 20
 """Values of a key that are looked for."""

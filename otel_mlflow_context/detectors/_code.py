@@ -7,21 +7,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
-from otel_mlflow_context import environment_variables as env
-from otel_mlflow_context import names
+from otel_mlflow_context import semconv
 from otel_mlflow_context.detectors._finding import Finding
-from otel_mlflow_context.detectors._git_config import remote_urls
-from otel_mlflow_context.detectors._git_files import Repository
-from otel_mlflow_context.detectors._notebook import is_notebook, notebook_findings
-from otel_mlflow_context.detectors._package import package_findings
 from otel_mlflow_context.detectors._paths import working_directory
-from otel_mlflow_context.detectors._platforms import findings_of, merge_commits, platforms
-from otel_mlflow_context.detectors._program import Program
-from otel_mlflow_context.detectors._refs import read_head, read_tag
-from otel_mlflow_context.detectors._repository import find_repository
 from otel_mlflow_context.detectors._stamp import stamp_findings
-from otel_mlflow_context.detectors._url import browsable_url
+from otel_mlflow_context.detectors.platforms.table import findings_of, merge_commits, platforms
+from otel_mlflow_context.detectors.program.command_line import Program
+from otel_mlflow_context.detectors.program.notebook import is_notebook, notebook_findings
+from otel_mlflow_context.detectors.program.package import package_findings
+from otel_mlflow_context.detectors.repository.config import remote_urls
+from otel_mlflow_context.detectors.repository.discovery import find_repository
+from otel_mlflow_context.detectors.repository.files import Repository
+from otel_mlflow_context.detectors.repository.refs import read_head, read_tag
+from otel_mlflow_context.detectors.repository.url import browsable_url
 from otel_mlflow_context.settings import current_settings
+from otel_mlflow_context.settings import environment_variables as env
 
 _T = TypeVar("_T")
 
@@ -69,18 +69,18 @@ def repository_findings(directory: Path, problems: list[str]) -> Iterator[Findin
     where = f"of {repository.root.name}/"
     head = _answer(lambda: read_head(repository), problems)
     if head and head.commit:
-        yield Finding(names.VCS_REF_HEAD_REVISION, head.commit, f".git/HEAD {where}")
+        yield Finding(semconv.VCS_REF_HEAD_REVISION, head.commit, f".git/HEAD {where}")
     if head and head.branch:
-        yield Finding(names.VCS_REF_HEAD_NAME, head.branch, f".git/HEAD {where}")
-        yield Finding(names.VCS_REF_HEAD_TYPE, _BRANCH, f".git/HEAD {where}")
+        yield Finding(semconv.VCS_REF_HEAD_NAME, head.branch, f".git/HEAD {where}")
+        yield Finding(semconv.VCS_REF_HEAD_TYPE, _BRANCH, f".git/HEAD {where}")
     if head and (commit := head.commit):
         if tag := _answer(lambda: read_tag(repository, commit), problems):
-            yield Finding(names.VCS_REF_HEAD_TAG, tag, f".git/refs/tags {where}")
+            yield Finding(semconv.VCS_REF_HEAD_TAG, tag, f".git/refs/tags {where}")
         is_asked = current_settings().describe
         if is_asked and (version := _answer(lambda: _version(repository), problems)):
-            yield Finding(names.SERVICE_VERSION, version, "git describe")
+            yield Finding(semconv.SERVICE_VERSION, version, "git describe")
     if url := _answer(lambda: _url(repository, head.branch if head else None), problems):
-        yield Finding(names.VCS_REPOSITORY_URL_FULL, url, f".git/config {where}")
+        yield Finding(semconv.VCS_REPOSITORY_URL_FULL, url, f".git/config {where}")
 
 
 def changes(directory: Path, problems: list[str]) -> Finding | None:
@@ -93,7 +93,7 @@ def changes(directory: Path, problems: list[str]) -> Finding | None:
     is_changed = _answer(lambda: _dirty(repository), problems)
     if is_changed is None:
         return None
-    return Finding(names.VCS_REF_HEAD_DIRTY, is_changed, "git status")
+    return Finding(semconv.VCS_REF_HEAD_DIRTY, is_changed, "git status")
 
 
 def merged(*sources: Iterable[Finding], left_out: list[str] | None = None) -> dict[str, Finding]:
@@ -105,7 +105,7 @@ def merged(*sources: Iterable[Finding], left_out: list[str] | None = None) -> di
     result: dict[str, Finding] = {}
     for source in sources:
         found = {finding.attribute: finding for finding in source}
-        theirs, ours = (of.get(names.VCS_REF_HEAD_REVISION) for of in (found, result))
+        theirs, ours = (of.get(semconv.VCS_REF_HEAD_REVISION) for of in (found, result))
         if theirs and ours and not _is_same(str(theirs.value), str(ours.value)):
             if left_out is not None:
                 left_out.append(f"{theirs.source} names another commit than {ours.source}")
@@ -131,13 +131,13 @@ def _url(repository: Repository, branch: str | None) -> str | None:
 
 def _dirty(repository: Repository) -> bool | None:
     # Imported here: who turns the check off does not pay for it.
-    from otel_mlflow_context.detectors._git_command import is_dirty
+    from otel_mlflow_context.detectors.repository.command import is_dirty
 
     return is_dirty(repository.root)
 
 
 def _version(repository: Repository) -> str | None:
-    from otel_mlflow_context.detectors._git_command import describe
+    from otel_mlflow_context.detectors.repository.command import describe
 
     return describe(repository.root)
 

@@ -13,11 +13,11 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from otel_mlflow_context import names
-from otel_mlflow_context.detectors import _process
+from otel_mlflow_context import semconv
 from otel_mlflow_context.detectors._code import changes, code_findings
 from otel_mlflow_context.detectors._finding import Finding
-from otel_mlflow_context.detectors._program import Program
+from otel_mlflow_context.detectors.program import process
+from otel_mlflow_context.detectors.program.command_line import Program
 
 _logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -57,7 +57,7 @@ if hasattr(os, "register_at_fork"):
 @_once
 def program() -> Program:
     """The program of this process. Never raises."""
-    return _process.current_program()
+    return process.current_program()
 
 
 def code() -> Mapping[str, Finding]:
@@ -74,7 +74,7 @@ def code_and_changes() -> Mapping[str, Finding]:
     changed = changes(directory, problems) if directory else None
     if not known_problems:  # git's words on what is broken add nothing
         _log(problems)
-    return {**findings, names.VCS_REF_HEAD_DIRTY: changed} if changed else findings
+    return {**findings, semconv.VCS_REF_HEAD_DIRTY: changed} if changed else findings
 
 
 @_once

@@ -1,6 +1,6 @@
 """The build stamp: a JSON file that says what was true where the program was built.
 
-Its specification is docs/build-stamp.md; `otel_mlflow_context.stamp` writes it.
+Its specification is docs/build-stamp.md; `otel_mlflow_context.cli.stamp.build_stamp` writes it.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-from otel_mlflow_context import environment_variables as env
-from otel_mlflow_context import names
+from otel_mlflow_context import semconv
 from otel_mlflow_context.detectors._files import read_text
 from otel_mlflow_context.detectors._finding import Finding
 from otel_mlflow_context.detectors._paths import is_folder, real_path
-from otel_mlflow_context.detectors._program import Program
-from otel_mlflow_context.detectors._project import is_installed, own_folders
-from otel_mlflow_context.detectors._url import browsable_url
-from otel_mlflow_context.values import clean
+from otel_mlflow_context.detectors.program.command_line import Program
+from otel_mlflow_context.detectors.program.project import is_installed, own_folders
+from otel_mlflow_context.detectors.repository.url import browsable_url
+from otel_mlflow_context.facts.values import clean
+from otel_mlflow_context.settings import environment_variables as env
 
 _logger = logging.getLogger(__name__)
 
@@ -31,13 +31,13 @@ _logger = logging.getLogger(__name__)
 FILE_NAME: Final = "otel-mlflow-context-stamp.json"
 SCHEMA: Final = 1
 FIELDS: Final[Mapping[str, str]] = {
-    "commit": names.VCS_REF_HEAD_REVISION,
-    "branch": names.VCS_REF_HEAD_NAME,
-    "tag": names.VCS_REF_HEAD_TAG,
-    "dirty": names.VCS_REF_HEAD_DIRTY,
-    "repository": names.VCS_REPOSITORY_URL_FULL,
-    "change": names.VCS_CHANGE_ID,
-    "version": names.SERVICE_VERSION,
+    "commit": semconv.VCS_REF_HEAD_REVISION,
+    "branch": semconv.VCS_REF_HEAD_NAME,
+    "tag": semconv.VCS_REF_HEAD_TAG,
+    "dirty": semconv.VCS_REF_HEAD_DIRTY,
+    "repository": semconv.VCS_REPOSITORY_URL_FULL,
+    "change": semconv.VCS_CHANGE_ID,
+    "version": semconv.SERVICE_VERSION,
 }
 """The keys of a stamp that say something of the program, and the resource attributes they are."""
 
@@ -94,8 +94,8 @@ def read_stamp(file: Path) -> list[Finding]:
             unusable.append(key)
             continue
         findings.append(Finding(attribute, value, source))
-        if attribute == names.VCS_REF_HEAD_NAME:
-            findings.append(Finding(names.VCS_REF_HEAD_TYPE, _BRANCH, source))
+        if attribute == semconv.VCS_REF_HEAD_NAME:
+            findings.append(Finding(semconv.VCS_REF_HEAD_TYPE, _BRANCH, source))
     if unusable:
         # By key only: the value may be anything, a secret too.
         _log_once(f"the build stamp {file} has no usable {', '.join(unusable)}")
@@ -104,14 +104,14 @@ def read_stamp(file: Path) -> list[Finding]:
 
 def checked(attribute: str, value: object) -> str | bool | None:
     """A value in the form that its attribute has, or None where it cannot have it."""
-    if attribute == names.VCS_REF_HEAD_DIRTY:
+    if attribute == semconv.VCS_REF_HEAD_DIRTY:
         return value if isinstance(value, bool) else _TRUTH.get(str(value))
     text = clean(value) if isinstance(value, str) else None
     if text is None:
         return None
-    if attribute == names.VCS_REF_HEAD_REVISION:
+    if attribute == semconv.VCS_REF_HEAD_REVISION:
         return commit_of(text)
-    return browsable_url(text) if attribute == names.VCS_REPOSITORY_URL_FULL else text
+    return browsable_url(text) if attribute == semconv.VCS_REPOSITORY_URL_FULL else text
 
 
 def commit_of(text: str) -> str | None:

@@ -8,18 +8,18 @@ from typing import Final
 
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource, ResourceDetector
 
-from otel_mlflow_context import environment_variables as env
-from otel_mlflow_context import names
+from otel_mlflow_context import semconv
 from otel_mlflow_context.detectors import _detected
 from otel_mlflow_context.detectors._finding import Finding
-from otel_mlflow_context.values import clean
+from otel_mlflow_context.facts.values import clean
+from otel_mlflow_context.settings import environment_variables as env
 
 _VARIABLES: Final = (
-    (env.APP_VERSION, names.SERVICE_VERSION),
-    (env.APP_ENVIRONMENT, names.DEPLOYMENT_ENVIRONMENT_NAME),
-    (env.DEPLOYMENT_ID, names.DEPLOYMENT_ID),
-    (env.REGION, names.CLOUD_REGION),
-    (env.MLFLOW_ACTIVE_MODEL_ID, names.MLFLOW_MODEL_ID),
+    (env.APP_VERSION, semconv.SERVICE_VERSION),
+    (env.APP_ENVIRONMENT, semconv.DEPLOYMENT_ENVIRONMENT_NAME),
+    (env.DEPLOYMENT_ID, semconv.DEPLOYMENT_ID),
+    (env.REGION, semconv.CLOUD_REGION),
+    (env.MLFLOW_ACTIVE_MODEL_ID, semconv.MLFLOW_MODEL_ID),
 )
 """Environment variables, and the resource attributes that they say."""
 
@@ -60,6 +60,6 @@ def _from_the_code() -> dict[str, str]:
     values = {
         attribute: clean(finding.value)
         for attribute, finding in _detected.code().items()
-        if not attribute.startswith(names.VCS_PREFIX)
+        if not attribute.startswith(semconv.VCS_PREFIX)
     }
     return {attribute: value for attribute, value in values.items() if value}

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 from opentelemetry.sdk.resources import Resource, ResourceDetector
 
-from otel_mlflow_context import names
+from otel_mlflow_context import semconv
 from otel_mlflow_context.detectors import _detected
 from otel_mlflow_context.detectors._finding import Finding
-from otel_mlflow_context.detectors._url import owner_and_name, provider
+from otel_mlflow_context.detectors.repository.url import owner_and_name, provider
+from otel_mlflow_context.facts.values import clean
 from otel_mlflow_context.settings import current_settings
-from otel_mlflow_context.values import clean
 
 _logger = logging.getLogger(__name__)
 
@@ -44,17 +44,17 @@ class GitResourceDetector(ResourceDetector):
 
 
 def _attributes(findings: Mapping[str, Finding]) -> dict[str, str | bool]:
-    url = findings.get(names.VCS_REPOSITORY_URL_FULL)
+    url = findings.get(semconv.VCS_REPOSITORY_URL_FULL)
     owner, name = owner_and_name(str(url.value)) if url else (None, None)
     derived = {
-        names.VCS_REPOSITORY_NAME: name,
-        names.VCS_OWNER_NAME: owner,
-        names.VCS_PROVIDER_NAME: provider(str(url.value)) if url else None,
+        semconv.VCS_REPOSITORY_NAME: name,
+        semconv.VCS_OWNER_NAME: owner,
+        semconv.VCS_PROVIDER_NAME: provider(str(url.value)) if url else None,
     }
     found = {
         attribute: finding.value
         for attribute, finding in findings.items()
-        if attribute.startswith(names.VCS_PREFIX)
+        if attribute.startswith(semconv.VCS_PREFIX)
     }
     return {
         attribute: cleaned if isinstance(value, str) else value

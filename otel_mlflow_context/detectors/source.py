@@ -9,15 +9,15 @@ from typing import Final
 
 from opentelemetry.sdk.resources import Resource, ResourceDetector
 
-from otel_mlflow_context import environment_variables as env
-from otel_mlflow_context import names
+from otel_mlflow_context import semconv
 from otel_mlflow_context.detectors import _detected
-from otel_mlflow_context.detectors._git_files import RepositoryError
-from otel_mlflow_context.detectors._launchers import NOTEBOOK_KERNELS
 from otel_mlflow_context.detectors._paths import is_folder
-from otel_mlflow_context.detectors._program import Program
-from otel_mlflow_context.detectors._repository import find_repository
-from otel_mlflow_context.values import clean
+from otel_mlflow_context.detectors.program.command_line import Program
+from otel_mlflow_context.detectors.program.launchers import NOTEBOOK_KERNELS
+from otel_mlflow_context.detectors.repository.discovery import find_repository
+from otel_mlflow_context.detectors.repository.files import RepositoryError
+from otel_mlflow_context.facts.values import clean
+from otel_mlflow_context.settings import environment_variables as env
 
 # Where a Databricks cluster says that it was made to run a job:
 # https://docs.databricks.com/init-scripts/environment-variables.html
@@ -42,13 +42,13 @@ class SourceResourceDetector(ResourceDetector):
 def source_attributes(program: Program, environ: Mapping[str, str]) -> dict[str, str]:
     """The attributes that `SourceResourceDetector` finds for a program."""
     if environ.get(_JOB_VARIABLE, "").strip().lower() == "true":
-        kind = names.SOURCE_TYPE_JOB
+        kind = semconv.SOURCE_TYPE_JOB
     else:
         is_notebook = program.launcher in NOTEBOOK_KERNELS
-        kind = names.SOURCE_TYPE_NOTEBOOK if is_notebook else names.SOURCE_TYPE_LOCAL
+        kind = semconv.SOURCE_TYPE_NOTEBOOK if is_notebook else semconv.SOURCE_TYPE_LOCAL
     name = clean(_name(program))
-    attributes = {names.MLFLOW_SOURCE_TYPE: kind}
-    return attributes | {names.MLFLOW_SOURCE_NAME: name} if name else attributes
+    attributes = {semconv.MLFLOW_SOURCE_TYPE: kind}
+    return attributes | {semconv.MLFLOW_SOURCE_NAME: name} if name else attributes
 
 
 def _name(program: Program) -> str | None:

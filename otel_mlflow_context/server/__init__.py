@@ -17,24 +17,24 @@ def create_app() -> Any:
     Raises:
         UnsupportedMlflowError: this MLflow, or how it is started, is not one that this works with.
     """
-    from otel_mlflow_context.server import _mlflow
+    from otel_mlflow_context.server import mlflow_internals
 
-    return _with_metadata(_mlflow.app())
+    return _with_metadata(mlflow_internals.app())
 
 
 def create_basic_auth_app() -> Any:
     """The same with the users and permissions of ``--app-name basic-auth``."""
-    from otel_mlflow_context.server import _mlflow
+    from otel_mlflow_context.server import mlflow_internals
 
-    return _with_metadata(_mlflow.basic_auth_app())
+    return _with_metadata(mlflow_internals.basic_auth_app())
 
 
 def _with_metadata(app: Any) -> Any:
-    from otel_mlflow_context.server import _mlflow
-    from otel_mlflow_context.server._closing import Closer
-    from otel_mlflow_context.server._route import InfoRoute, IngestRoute
+    from otel_mlflow_context.server import mlflow_internals
+    from otel_mlflow_context.server.abandoned_traces import Closer
+    from otel_mlflow_context.server.route import InfoRoute, IngestRoute
 
-    store = _mlflow.store()
+    store = mlflow_internals.store()
     closer = Closer(store)
     store.watch(closer.seen)
     # First, so that they are asked before MLflow's own: behind its middleware all the same.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,7 +14,6 @@ from servers import Front, MlflowServer
 
 from otel_mlflow_context.cli import main
 
-sys.path.append(str(Path(__file__).parent))
 with warnings.catch_warnings():
     # SQLAlchemy has something to say of how MLflow uses it, and here a warning is an error.
     warnings.simplefilter("ignore")

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.utils import search_utils
 
-from otel_mlflow_context.compare import _filters as filters
-from otel_mlflow_context.since import start_of
+from otel_mlflow_context.compare.sources import filters
+from otel_mlflow_context.mlflow_client.time_range import start_of
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
 TEXT = st.one_of(st.text(), st.text("ab'\"`\\ ;-./*%=\n"))

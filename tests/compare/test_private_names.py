@@ -10,8 +10,8 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracing.client import TracingClient
 from packaging.version import Version
 
-from otel_mlflow_context.compare._source import Aggregate, Experiment, NoAggregation
-from otel_mlflow_context.compare._store import StoreSource
+from otel_mlflow_context.compare.sources.base import Aggregate, Experiment, NoAggregation
+from otel_mlflow_context.compare.sources.store import StoreSource
 
 AGGREGATES = Version(mlflow.__version__) >= Version("3.10")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from otel_mlflow_context import DeploymentResourceDetector, GitResourceDetector, detectors, names
+from otel_mlflow_context import DeploymentResourceDetector, GitResourceDetector, detectors, semconv
 from otel_mlflow_context.detectors._code import merged
 from otel_mlflow_context.detectors._finding import Finding
 
@@ -69,11 +69,11 @@ def test_in_a_pull_request_the_commit_is_its_head_and_not_the_merge(
         GITHUB_BASE_REF="main",
         GITHUB_EVENT_PATH=str(event),
     )
-    assert found[names.VCS_REF_HEAD_REVISION] == head
-    assert found[names.VCS_REF_HEAD_NAME] == "feature"
-    assert found[names.VCS_CHANGE_ID] == "5"
-    assert found[names.VCS_REPOSITORY_URL_FULL] == "https://github.com/acme/shop"
-    assert found[names.VCS_REF_HEAD_DIRTY] is False
+    assert found[semconv.VCS_REF_HEAD_REVISION] == head
+    assert found[semconv.VCS_REF_HEAD_NAME] == "feature"
+    assert found[semconv.VCS_CHANGE_ID] == "5"
+    assert found[semconv.VCS_REPOSITORY_URL_FULL] == "https://github.com/acme/shop"
+    assert found[semconv.VCS_REF_HEAD_DIRTY] is False
 
 
 def test_a_detached_checkout_gets_its_branch_from_the_platform(
@@ -83,8 +83,8 @@ def test_a_detached_checkout_gets_its_branch_from_the_platform(
     commit = git(shop, "rev-parse", "HEAD")
     where = {"GITHUB_REF": "refs/heads/main", "GITHUB_REF_NAME": "main"}
     found = runs(shop / "app" / "main.py", **GITHUB, **where, GITHUB_SHA=commit)
-    assert found[names.VCS_REF_HEAD_REVISION] == commit
-    assert found[names.VCS_REF_HEAD_NAME] == "main"
+    assert found[semconv.VCS_REF_HEAD_REVISION] == commit
+    assert found[semconv.VCS_REF_HEAD_NAME] == "main"
 
 
 def test_a_platform_that_names_another_commit_speaks_of_another_checkout(
@@ -98,9 +98,9 @@ def test_a_platform_that_names_another_commit_speaks_of_another_checkout(
         GITHUB_REF="refs/heads/other",
         GITHUB_REF_NAME="other",
     )
-    assert found[names.VCS_REF_HEAD_REVISION] == git(shop, "rev-parse", "HEAD")
-    assert names.VCS_REF_HEAD_NAME not in found
-    assert names.VCS_REPOSITORY_URL_FULL not in found
+    assert found[semconv.VCS_REF_HEAD_REVISION] == git(shop, "rev-parse", "HEAD")
+    assert semconv.VCS_REF_HEAD_NAME not in found
+    assert semconv.VCS_REPOSITORY_URL_FULL not in found
 
 
 def test_without_git_and_repository_the_platform_speaks(
@@ -108,10 +108,10 @@ def test_without_git_and_repository_the_platform_speaks(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     found = runs(script, **CLOUD_RUN)
-    assert found[names.SERVICE_NAME] == "shop"
-    assert found[names.DEPLOYMENT_ID] == "shop-7"
-    assert found[names.CLOUD_PROVIDER] == "gcp"
-    assert names.VCS_REF_HEAD_REVISION not in found
+    assert found[semconv.SERVICE_NAME] == "shop"
+    assert found[semconv.DEPLOYMENT_ID] == "shop-7"
+    assert found[semconv.CLOUD_PROVIDER] == "gcp"
+    assert semconv.VCS_REF_HEAD_REVISION not in found
 
 
 def test_variables_of_ones_own_win_over_the_platforms(script: Path, runs: Any) -> None:
@@ -122,19 +122,19 @@ def test_variables_of_ones_own_win_over_the_platforms(script: Path, runs: Any) -
         OTEL_SERVICE_NAME="qa",
         OTEL_RESOURCE_ATTRIBUTES="cloud.provider=other",
     )
-    assert found[names.DEPLOYMENT_ID] == "blue"
-    assert found[names.SERVICE_NAME] == "qa"
-    assert found[names.CLOUD_PROVIDER] == "other"
+    assert found[semconv.DEPLOYMENT_ID] == "blue"
+    assert found[semconv.SERVICE_NAME] == "qa"
+    assert found[semconv.CLOUD_PROVIDER] == "other"
 
 
 def test_the_stamp_knows_the_commit_and_the_platform_the_rest(script: Path, runs: Any) -> None:
     stamp = {"schema": 1, "commit": "b" * 40, "branch": "main", "version": "1.2.0"}
     (script.parent / "otel-mlflow-context-stamp.json").write_text(json.dumps(stamp))
     found = runs(script, **CLOUD_RUN)
-    assert found[names.VCS_REF_HEAD_REVISION] == "b" * 40
-    assert found[names.VCS_REF_HEAD_NAME] == "main"
-    assert found[names.SERVICE_VERSION] == "1.2.0"
-    assert found[names.DEPLOYMENT_ID] == "shop-7"
+    assert found[semconv.VCS_REF_HEAD_REVISION] == "b" * 40
+    assert found[semconv.VCS_REF_HEAD_NAME] == "main"
+    assert found[semconv.SERVICE_VERSION] == "1.2.0"
+    assert found[semconv.DEPLOYMENT_ID] == "shop-7"
 
 
 def test_a_stale_stamp_in_a_checkout_is_left_out_with_its_version(
@@ -143,24 +143,24 @@ def test_a_stale_stamp_in_a_checkout_is_left_out_with_its_version(
     stamp = {"schema": 1, "commit": "b" * 40, "version": "0.1.0"}
     (shop / "otel-mlflow-context-stamp.json").write_text(json.dumps(stamp))
     found = runs(shop / "app" / "main.py")
-    assert found[names.VCS_REF_HEAD_REVISION] == git(shop, "rev-parse", "HEAD")
-    assert names.SERVICE_VERSION not in found
+    assert found[semconv.VCS_REF_HEAD_REVISION] == git(shop, "rev-parse", "HEAD")
+    assert semconv.SERVICE_VERSION not in found
 
 
 def test_sources_of_one_commit_complete_each_other_also_where_it_is_shortened() -> None:
-    first = [Finding(names.VCS_REF_HEAD_REVISION, "abcdef1", "first")]
+    first = [Finding(semconv.VCS_REF_HEAD_REVISION, "abcdef1", "first")]
     second = [
-        Finding(names.VCS_REF_HEAD_REVISION, "abcdef1234", "second"),
-        Finding(names.VCS_REF_HEAD_NAME, "main", "second"),
+        Finding(semconv.VCS_REF_HEAD_REVISION, "abcdef1234", "second"),
+        Finding(semconv.VCS_REF_HEAD_NAME, "main", "second"),
     ]
     third = [
-        Finding(names.VCS_REF_HEAD_REVISION, "1234567", "third"),
-        Finding(names.VCS_CHANGE_ID, "5", "third"),
+        Finding(semconv.VCS_REF_HEAD_REVISION, "1234567", "third"),
+        Finding(semconv.VCS_CHANGE_ID, "5", "third"),
     ]
     left_out: list[str] = []
     found = merged(first, second, third, left_out=left_out)
     assert {key: it.source for key, it in found.items()} == {
-        names.VCS_REF_HEAD_REVISION: "first",
-        names.VCS_REF_HEAD_NAME: "second",
+        semconv.VCS_REF_HEAD_REVISION: "first",
+        semconv.VCS_REF_HEAD_NAME: "second",
     }
     assert left_out == ["third names another commit than first"]

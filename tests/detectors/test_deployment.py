@@ -9,11 +9,12 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from otel_mlflow_context import environment_variables
-from otel_mlflow_context.detectors import _detected, _process
-from otel_mlflow_context.detectors._distribution import distribution_version
-from otel_mlflow_context.detectors._program import Program
+from otel_mlflow_context.detectors import _detected
 from otel_mlflow_context.detectors.deployment import DeploymentResourceDetector
+from otel_mlflow_context.detectors.program import process
+from otel_mlflow_context.detectors.program.command_line import Program
+from otel_mlflow_context.detectors.program.distribution import distribution_version
+from otel_mlflow_context.settings import environment_variables
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +29,7 @@ def program(monkeypatch):
 
     def set_program(**fields):
         _detected.forget()
-        monkeypatch.setattr(_process, "current_program", lambda: Program(**fields))
+        monkeypatch.setattr(process, "current_program", lambda: Program(**fields))
 
     set_program()
     return set_program

@@ -7,8 +7,9 @@ import sys
 import pytest
 from opentelemetry.sdk.resources import Resource, ResourceDetector
 
-from otel_mlflow_context import detectors, environment_variables
+from otel_mlflow_context import detectors
 from otel_mlflow_context.detectors import detect_resource
+from otel_mlflow_context.settings import environment_variables
 
 
 @pytest.fixture(autouse=True)

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from otel_mlflow_context import settings
-from otel_mlflow_context.detectors import _detected, _git_command, _process
+from otel_mlflow_context.detectors import _detected
 from otel_mlflow_context.detectors._code import code_findings
-from otel_mlflow_context.detectors._program import Program
 from otel_mlflow_context.detectors.git import GitResourceDetector
+from otel_mlflow_context.detectors.program import process
+from otel_mlflow_context.detectors.program.command_line import Program
+from otel_mlflow_context.detectors.repository import command
 
 
 @pytest.fixture
@@ -21,7 +23,7 @@ def detect(monkeypatch, caplog):
 
     def run(directory):
         program = Program(name=None, directory=directory, package=None)
-        monkeypatch.setattr(_process, "current_program", lambda: program)
+        monkeypatch.setattr(process, "current_program", lambda: program)
         _detected.forget()
         return dict(GitResourceDetector().detect().attributes)
 
@@ -140,7 +142,7 @@ def test_nothing_that_goes_wrong_reaches_the_application(monkeypatch, detect, ca
     def fail():
         raise RuntimeError
 
-    monkeypatch.setattr(_process, "current_program", fail)
+    monkeypatch.setattr(process, "current_program", fail)
     _detected.forget()
     assert GitResourceDetector().detect().attributes == {}
     assert len(caplog.records) == 1
@@ -200,7 +202,7 @@ def test_a_conflict_is_dirty(git, shop, detect):
 
 
 def test_the_check_can_be_turned_off(shop, detect, without_dirty, monkeypatch):
-    monkeypatch.setattr(_git_command, "is_dirty", pytest.fail)
+    monkeypatch.setattr(command, "is_dirty", pytest.fail)
     assert dirty(detect(shop)) is None
 
 
@@ -262,12 +264,12 @@ def test_a_broken_repository_is_not_answered_for_by_one_above(git, shop, detect)
 
 PROGRAM = """
 import logging, pathlib, sys, time
-from otel_mlflow_context.detectors import _process
-from otel_mlflow_context.detectors._program import Program
+from otel_mlflow_context.detectors.program import process
+from otel_mlflow_context.detectors.program.command_line import Program
 from otel_mlflow_context.detectors.git import GitResourceDetector
 logging.basicConfig(format="LOG %(message)s", stream=sys.stdout)
 program = Program(None, pathlib.Path(sys.argv[1]), None)
-_process.current_program = lambda: program
+process.current_program = lambda: program
 start = time.perf_counter()
 facts = GitResourceDetector().detect().attributes
 print("SECONDS", time.perf_counter() - start)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_mlflow_context.detectors._program import Program
+from otel_mlflow_context.detectors.program.command_line import Program
 from otel_mlflow_context.detectors.source import SourceResourceDetector, source_attributes
 
 

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_mlflow_context.detectors import _stamp
-from otel_mlflow_context.detectors._program import Program, program_of
 from otel_mlflow_context.detectors._stamp import FIELDS, FILE_NAME, stamp_findings
-from otel_mlflow_context.values import clean
+from otel_mlflow_context.detectors.program.command_line import Program, program_of
+from otel_mlflow_context.facts.values import clean
 
 VARIABLE = "OTEL_MLFLOW_CONTEXT_STAMP"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -494,7 +494,7 @@ def test_in_an_image_without_git_and_without_a_repository(git, shop, tmp_path):
     subprocess.run(["cp", "-r", shop, image], check=True)
     subprocess.run(["rm", "-r", image / ".git"], check=True)
     (image / "app" / "main.py").write_text(
-        "from otel_mlflow_context.detectors._process import current_program\n"
+        "from otel_mlflow_context.detectors.program.process import current_program\n"
         "from otel_mlflow_context.detectors._stamp import stamp_findings\n"
         "for found in stamp_findings(current_program(), {}, None):\n"
         "    print(found.attribute, found.value)\n"

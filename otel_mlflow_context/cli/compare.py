@@ -1,0 +1,189 @@
+"""The subcommand `compare`: is the new version worse than the old one?"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from otel_mlflow_context.cli.console import USAGE_ERROR, log_to_stderr, say, seconds
+
+if TYPE_CHECKING:
+    from otel_mlflow_context.cli.console import Commands
+    from otel_mlflow_context.compare import Comparison
+
+_DESCRIPTION: Final = """\
+Compare the traces of one version with those of another: errors, latency,
+tokens, cost, sessions and users, with intervals, tests, and a verdict: worse,
+better, or no evidence either way.
+
+Where the traces are, who asks and the experiment are taken from MLflow's own
+variables (MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME, ...). Traces are counted
+where they are (MLflow 3.10 and later), a sample is read for the rest.
+"""
+_EPILOG: Final = """\
+examples:
+  $ otel-mlflow-context compare --baseline 1.0.0 --candidate 1.1.0 --since 7d
+  $ otel-mlflow-context compare --by commit --baseline 9f1c3aa... --fail-on worse
+  $ otel-mlflow-context compare --by feature_flag_rerank --baseline off \\
+        --where "metadata.environment = 'production'" --format html -o report.html
+
+exit status: 0; 1 when --fail-on is met; 2 when the question could not be
+answered (why is on stderr), for wrong usage, or when the extra is not installed:
+pip install 'otel-mlflow-context[compare]'
+"""
+_FORMATS: Final = ("table", "json", "csv", "html")
+_WIDTH: Final = 120
+
+
+def add_to(commands: Commands) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        "compare",
+        help="say whether the traces of a new version are worse than the old one's",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--by",
+        default="app_version",
+        metavar="KEY",
+        help="the metadata that tells versions apart, or a fact's name: commit, environment, ... "
+        "(default: app_version)",
+    )
+    parser.add_argument("--baseline", required=True, metavar="VALUE", help="what is compared with")
+    parser.add_argument(
+        "--candidate",
+        action="append",
+        metavar="VALUE",
+        help="what is compared; may be given again (default: every other value of the traces)",
+    )
+    parser.add_argument(
+        "--where", default="", metavar="FILTER", help="a filter of MLflow's search, for all traces"
+    )
+    parser.add_argument(
+        "--since", metavar="TIME", help="7d, 12h, 30m, 2w or 2026-11-01 (default: all traces)"
+    )
+    parser.add_argument(
+        "--experiment", metavar="NAME", help="the experiment (default: as MLflow's variables say)"
+    )
+    parser.add_argument(
+        "--sample",
+        type=_count,
+        metavar="TRACES",
+        help="how many traces of each group are read at most (default: 2000, or 20000 where the "
+        "server computes nothing)",
+    )
+    parser.add_argument(
+        "--format", choices=_FORMATS, default="table", help="of the result (default: table)"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="where to write it (default: stdout)"
+    )
+    parser.add_argument(
+        "--fail-on", choices=("worse",), help="end with status 1 when a candidate is worse"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=seconds,
+        default=120.0,
+        metavar="SECONDS",
+        help="how long to wait for each answer of a server (default: 120)",
+    )
+    return parser
+
+
+def run(options: argparse.Namespace) -> int:
+    log_to_stderr()
+    try:
+        from otel_mlflow_context.compare import CannotCompare, Verdict, compare_versions
+    except ImportError as error:
+        say(f"{error}: pip install 'otel-mlflow-context[compare]'")
+        return USAGE_ERROR
+    try:
+        with _progress() as progress:
+            found = compare_versions(
+                options.by,
+                baseline=options.baseline,
+                candidate=options.candidate,
+                where=options.where,
+                since=options.since,
+                experiment=options.experiment,
+                sample=options.sample,
+                timeout=options.timeout,
+                progress=progress,
+            )
+        _write(found, options.format, options.output)
+    except (CannotCompare, ValueError) as problem:
+        say(problem)
+        return USAGE_ERROR
+    except OSError as error:
+        say(f"{error.filename or 'the result'} cannot be written: {error.strerror}")
+        return USAGE_ERROR
+    except Exception as error:
+        say(f"the question could not be answered: {type(error).__name__}: {error}")
+        return USAGE_ERROR
+    return 1 if options.fail_on and found.verdict is Verdict.WORSE else 0
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text!r}")
+    return value
+
+
+def _write(found: Comparison, form: str, output: Path | None) -> None:
+    if form == "table" and output is None:
+        from rich.console import Console
+
+        from otel_mlflow_context.compare.report.text import write
+
+        # A pipe has no width, and what reads it may search the lines.
+        write(found, Console(width=None if sys.stdout.isatty() else _WIDTH))
+        sys.stdout.flush()
+        return
+    text = {
+        "table": lambda: found.as_text(width=_WIDTH),
+        "json": lambda: json.dumps(found.as_dict(), indent=2),
+        "csv": lambda: found.as_csv().rstrip("\n"),
+        "html": found.as_html,
+    }[form]()
+    if output is None:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    else:
+        output.write_text(f"{text}\n", encoding="utf-8")
+        say(f"written to {output}")
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for who sits before it; a line a group for a log."""
+    if not sys.stderr.isatty():
+        groups: set[str] = set()
+
+        def line(group: str, _: int, total: int) -> None:
+            if group not in groups:
+                groups.add(group)
+                say(f"reading at most {total:,} traces of {group} ...")
+
+        yield line
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import Progress, TaskID
+
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def bar(group: str, done: int, total: int) -> None:
+            if group not in tasks:
+                tasks[group] = bars.add_task(f"reading traces of {escape(group)}", total=total)
+            bars.update(tasks[group], completed=done)
+
+        yield bar

@@ -1,0 +1,1 @@
+"""A comparison as text, HTML, JSON, CSV or a pandas frame."""

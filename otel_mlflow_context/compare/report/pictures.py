@@ -1,0 +1,298 @@
+"""The pictures of the report, as SVG that takes its colours from the page."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timezone
+from html import escape
+from typing import Final
+
+import numpy as np
+
+from otel_mlflow_context.compare._result import Bucket, Comparison, Group
+from otel_mlflow_context.compare._statistics import Values
+from otel_mlflow_context.compare.report import labels as words
+
+COLOURS: Final = 8
+"""Classes ``c0`` to ``c7`` of the page; the first is the baseline's."""
+
+_WIDTH: Final = 1000
+_HALF: Final = 490
+_LEFT: Final = 190
+_RIGHT: Final = 26
+_TOP: Final = 10
+_AXIS: Final = 30
+_RIDGE: Final = 72
+_ROW: Final = 34
+_LINES: Final = 200
+_LABEL: Final = 20
+_FEWEST_BINS: Final = 12
+_MOST_BINS: Final = 72
+_TICKS: Final = 5
+_TIMES: Final = 4
+_SHORTEST_MS: Final = 0.5
+_DAY_MS: Final = 86_400_000
+
+Scale = Callable[[float], float]
+
+
+def latency(comparison: Comparison) -> str:
+    """How long traces take: a curve for each group over one logarithmic axis."""
+    groups = [it for it in comparison.groups if it.latencies is not None and len(it.latencies)]
+    if not groups:
+        return ""
+    low, high = _span(groups)
+    x = _scale(math.log10(low), math.log10(high), _LEFT, _WIDTH - _RIGHT)
+    bottom = _TOP + _RIDGE * len(groups)
+    parts = []
+    for tick in _logarithmic_ticks(low, high):
+        at = x(math.log10(tick))
+        parts += [_line(at, _TOP, at, bottom, "grid"), _text(at, bottom + 18, words.duration(tick))]
+    base = comparison.baseline.latency
+    for row, group in enumerate(groups):
+        floor = _TOP + _RIDGE * (row + 1)
+        colour = colour_of(comparison, group)
+        points = _outline(_within(group, low, high), low, high, x)
+        path = " ".join(f"{at:.1f},{floor - height:.1f}" for at, height in points)
+        parts.append(f'<polygon class="area {colour}" points="{path}"/>')
+        parts.append(_line(_LEFT, floor, _WIDTH - _RIGHT, floor, "floor"))
+        parts.append(_name(group, floor - 14))
+        for percentile, value in _percentiles(group):
+            if low <= value <= high:
+                at = x(math.log10(value))
+                said = f"{words.label(group.value)}: {percentile} is {words.duration(value)}"
+                mark = _line(at, floor - _RIDGE + 14, at, floor, f"mark {percentile} {colour}")
+                parts.append(f"<g>{mark}<title>{escape(said)}</title></g>")
+    if base is not None and low <= base.p50 <= high:
+        at = x(math.log10(base.p50))
+        parts.append(_line(at, _TOP, at, bottom, "reference"))
+    return _svg("Distribution of the latency of each group", bottom + _AXIS, parts)
+
+
+def _outline(values: Values, low: float, high: float, x: Scale) -> list[tuple[float, float]]:
+    """A histogram's: few values get broad bins."""
+    bins = int(np.clip(3 * math.sqrt(len(values)), _FEWEST_BINS, _MOST_BINS))
+    edges = np.logspace(math.log10(low), math.log10(high), bins + 1)
+    counts = np.histogram(values, edges)[0]
+    heights = counts / (counts.max() or 1) * (_RIDGE - 12)
+    at = [x(math.log10(edge)) for edge in edges]
+    points = [(at[0], 0.0)]
+    for index, height in enumerate(heights):
+        points += [(at[index], float(height)), (at[index + 1], float(height))]
+    return [*points, (at[-1], 0.0)]
+
+
+def errors(comparison: Comparison) -> str:
+    """The error rate of each group with its interval."""
+    groups = comparison.groups
+    most = max((it.error_rate.high or 0 for it in groups if it.error_rate), default=0.0)
+    ticks = _linear_ticks(min(most, 1.0))
+    x = _scale(0, ticks[-1], _LEFT, _WIDTH - _RIGHT - 50)
+    bottom = _TOP + _ROW * len(groups)
+    parts = []
+    for tick in ticks:
+        parts += [
+            _line(x(tick), _TOP, x(tick), bottom, "grid"),
+            _text(x(tick), bottom + 18, words.share(tick)),
+        ]
+    for row, group in enumerate(groups):
+        middle = _TOP + _ROW * (row + 0.5)
+        colour = colour_of(comparison, group)
+        parts.append(_name(group, middle + 4))
+        rate = group.error_rate
+        if rate is None or rate.low is None or rate.high is None:
+            parts.append(_text(_LEFT + 8, middle + 4, words.UNKNOWN, "start"))
+            continue
+        said = (
+            f"{words.label(group.value)}: {words.share(rate.value)}, "
+            f"{words.share(rate.low)} to {words.share(rate.high)}"
+        )
+        parts.append(
+            f"<g>{_line(x(rate.low), middle, x(rate.high), middle, f'whisker {colour}')}"
+            f'<circle class="dot {colour}" cx="{x(rate.value):.1f}" cy="{middle:.1f}" r="6"/>'
+            f"<title>{escape(said)}</title></g>"
+        )
+        parts.append(_text(x(rate.high) + 10, middle + 4, words.share(rate.value), "start"))
+    return _svg("Error rate of each group with its interval", bottom + _AXIS, parts)
+
+
+def errors_over_time(comparison: Comparison) -> str:
+    """The error rate of each stretch of time."""
+    return _over_time(
+        comparison,
+        "Error rate of each group over time",
+        lambda it: it.errors / it.finished if it.finished else None,
+        words.share,
+    )
+
+
+def latency_over_time(comparison: Comparison) -> str:
+    """The median latency of each stretch of time."""
+    return _over_time(
+        comparison,
+        "Median latency of each group over time",
+        lambda it: it.latency_p50,
+        words.duration,
+    )
+
+
+def colour_of(comparison: Comparison, group: Group) -> str:
+    """The class of the colour of a group."""
+    return f"c{comparison.groups.index(group) % COLOURS}"
+
+
+def _over_time(
+    comparison: Comparison,
+    title: str,
+    value_of: Callable[[Bucket], float | None],
+    text: Callable[[float], str],
+) -> str:
+    buckets = [it for group in comparison.groups for it in group.over_time]
+    values = [value for it in buckets if (value := value_of(it)) is not None]
+    if not values:
+        return ""
+    starts = sorted({it.start_ms for it in buckets})
+    ticks = _linear_ticks(max(values))
+    left, right = 62, _HALF - 34
+    x = _scale(starts[0], max(starts[-1], starts[0] + 1), left, right)
+    y = _scale(0, ticks[-1], _TOP + _LINES, _TOP)
+    parts = []
+    for tick in ticks:
+        parts += [
+            _line(left, y(tick), right, y(tick), "grid"),
+            _text(left - 8, y(tick) + 4, text(tick), "end"),
+        ]
+    shown = _spread(starts)
+    for start in shown:
+        # The last one would leave the picture.
+        anchor = "end" if start == shown[-1] and len(shown) > 1 else "middle"
+        at = x(start) + (_HALF - right if anchor == "end" else 0)
+        parts.append(_text(at, _TOP + _LINES + 20, _time(start, starts), anchor))
+    for group in comparison.groups:
+        colour = colour_of(comparison, group)
+        for stretch in _stretches(group.over_time, value_of):
+            path = " ".join(f"{x(time):.1f},{y(value):.1f}" for time, value in stretch)
+            parts.append(f'<polyline class="line {colour}" points="{path}"/>')
+        for bucket in group.over_time:
+            if (value := value_of(bucket)) is not None:
+                said = (
+                    f"{words.label(group.value)}, {_time(bucket.start_ms)}: {text(value)} "
+                    f"of {bucket.finished:,}"
+                )
+                parts.append(
+                    f'<circle class="point {colour}" cx="{x(bucket.start_ms):.1f}" '
+                    f'cy="{y(value):.1f}" r="3"><title>{escape(said)}</title></circle>'
+                )
+    return _svg(title, _TOP + _LINES + _AXIS, parts, _HALF)
+
+
+def _stretches(
+    buckets: Sequence[Bucket], value_of: Callable[[Bucket], float | None]
+) -> Iterator[list[tuple[int, float]]]:
+    """The points between which a line is drawn: not over a gap."""
+    width = min((b.start_ms - a.start_ms for a, b in itertools.pairwise(buckets)), default=0)
+    stretch: list[tuple[int, float]] = []
+    for bucket in buckets:
+        value = value_of(bucket)
+        if stretch and (value is None or bucket.start_ms - stretch[-1][0] > width):
+            yield stretch
+            stretch = []
+        if value is not None:
+            stretch.append((bucket.start_ms, value))
+    if stretch:
+        yield stretch
+
+
+# --- Scales ------------------------------------------------------------------------------------
+
+
+def _scale(low: float, high: float, first: float, last: float) -> Scale:
+    width = (high - low) or 1.0
+    return lambda value: first + (value - low) / width * (last - first)
+
+
+def _span(groups: Sequence[Group]) -> tuple[float, float]:
+    """The part of the axis that has nearly all traces, and every percentile of the table."""
+    lows = [float(np.percentile(_within(it), 0.2)) for it in groups]
+    highs = [float(np.percentile(_within(it), 99.8)) for it in groups]
+    highs += [it.latency.p99 for it in groups if it.latency]
+    low, high = max(min(lows), _SHORTEST_MS), max(*highs, _SHORTEST_MS)
+    return low / 1.15, max(high * 1.15, low * 2)
+
+
+def _within(group: Group, low: float = 0.0, high: float = math.inf) -> Values:
+
+    values = np.maximum(group.latencies if group.latencies is not None else [], _SHORTEST_MS)
+    return values[(values >= low) & (values <= high)]
+
+
+def _logarithmic_ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 of each power of ten; only 1 where there are many."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in ((1, 2, 5), (1, 3), (1,)):
+        ticks = [step * 10.0**power for power in powers for step in steps]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(ticks) <= 2 * _TICKS:
+            break
+    return ticks
+
+
+def _linear_ticks(most: float) -> list[float]:
+    """From 0 to the first round number that is not below `most`."""
+    if most <= 0:
+        return [0.0, 0.01]
+    raw = most / _TICKS
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(it * power for it in (1, 2, 2.5, 5, 10) if it * power >= raw * 0.999)
+    return [step * index for index in range(math.ceil(most / step * 0.999) + 1)]
+
+
+def _spread(starts: Sequence[int]) -> list[int]:
+    count = min(len(starts), _TIMES)
+    if count == 1:
+        return list(starts)
+    return [starts[round(index * (len(starts) - 1) / (count - 1))] for index in range(count)]
+
+
+def _time(milliseconds: int, among: Sequence[int] = ()) -> str:
+    time = datetime.fromtimestamp(milliseconds / 1_000, tz=timezone.utc)
+    if among and among[-1] - among[0] <= _DAY_MS:
+        return f"{time:%H:%M}"
+    if among and all(it % _DAY_MS == 0 for it in among):
+        return f"{time:%d %b}"
+    return f"{time:%d %b %H:%M}"
+
+
+# --- Elements ----------------------------------------------------------------------------------
+
+
+def _svg(title: str, height: float, parts: Sequence[str], width: int = _WIDTH) -> str:
+    return (
+        f'<svg viewBox="0 0 {width} {height:.0f}" role="img" aria-label="{escape(title)}">'
+        f"{''.join(parts)}</svg>"
+    )
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, style: str) -> str:
+    return f'<line class="{style}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
+
+
+def _text(x: float, y: float, text: str, anchor: str = "middle") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _name(group: Group, y: float) -> str:
+    name = words.label(group.value)
+    short = name if len(name) <= _LABEL else f"{name[: _LABEL - 1]}\u2026"
+    return (
+        f'<text class="name" x="{_LEFT - 12}" y="{y:.1f}" text-anchor="end">{escape(short)}'
+        f"<title>{escape(name)}</title></text>"
+    )
+
+
+def _percentiles(group: Group) -> list[tuple[str, float]]:
+    if group.latency is None:
+        return []
+    return [("p50", group.latency.p50), ("p90", group.latency.p90), ("p99", group.latency.p99)]

@@ -1,0 +1,195 @@
+"""Traces of an MLflow server, over REST: mlflow need not be installed."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from http import HTTPStatus
+from typing import Any, Final
+
+from otel_mlflow_context.compare.sources.base import (
+    Aggregate,
+    CannotCompare,
+    Experiment,
+    NoAggregation,
+    Point,
+    Trace,
+    not_there,
+    values_of,
+)
+from otel_mlflow_context.mlflow_client.rest import Client, Refused, Unavailable, server_from
+from otel_mlflow_context.settings import environment_variables as env
+
+_FIRST_ANSWER: Final = 10.0
+"""Seconds in which a server that is there has said which experiment it is."""
+_UNKNOWN: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
+_WHO: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+_LISTED: Final = 10
+_MS_PER_S: Final = 1_000
+_FRACTION: Final = re.compile(r"\.(\d+)")
+_MICROSECONDS: Final = 6
+
+
+class ServerSource:
+    """A server that `server_from` finds."""
+
+    def __init__(self, uri: str, *, timeout: float) -> None:
+        try:
+            self._client = Client(server_from(os.environ, uri), connections=1)
+        except ValueError as error:
+            raise CannotCompare(str(error)) from None
+        self._timeout = timeout
+
+    @property
+    def name(self) -> str:
+        return self._client.server.name
+
+    def experiment(self, name: str | None, experiment_id: str | None) -> Experiment:
+        path = "/api/2.0/mlflow/experiments/"
+        try:
+            if experiment_id is not None:
+                found = self._call(
+                    "GET", f"{path}get", {"experiment_id": experiment_id}, first=True
+                )
+            else:
+                name = name or "Default"
+                found = self._call(
+                    "GET", f"{path}get-by-name", {"experiment_name": name}, first=True
+                )
+            said = found["experiment"]
+            return Experiment(id=str(said["experiment_id"]), name=str(said["name"]))
+        except Refused as refused:
+            if refused.status in _WHO:
+                raise self._problem(refused) from None
+            try:
+                others = self._call("POST", f"{path}search", {"max_results": _LISTED})
+            except Refused:
+                raise self._problem(refused) from None
+            names = [str(it["name"]) for it in others.get("experiments") or ()]
+            raise not_there(name or str(experiment_id), names, self.name) from None
+        except (KeyError, TypeError, AttributeError):
+            raise self._no_mlflow() from None
+
+    def aggregate(self, experiment: Experiment, question: Aggregate) -> list[Point]:
+        body: dict[str, Any] = {
+            "experiment_ids": [experiment.id],
+            "view_type": "TRACES",
+            "metric_name": question.metric,
+            "aggregations": [_aggregation(name) for name in question.aggregations],
+            "filters": list(question.filters),
+        }
+        if question.by_status:
+            body["dimensions"] = ["trace_status"]
+        times = {
+            "time_interval_seconds": question.interval_s,
+            "start_time_ms": question.start_ms,
+            "end_time_ms": question.end_ms,
+        }
+        body.update({key: value for key, value in times.items() if value is not None})
+        try:
+            answer = self._call("POST", "/api/3.0/mlflow/traces/metrics", body)
+        except Refused as refused:
+            if refused.status in _UNKNOWN:
+                raise NoAggregation(f"MLflow before 3.10 does not, {refused.status}") from None
+            if refused.status == HTTPStatus.BAD_REQUEST:
+                raise NoAggregation(str(refused)) from None
+            raise self._problem(refused) from None
+        return [
+            Point(
+                dimensions=dict(point.get("dimensions") or {}),
+                values=values_of(point.get("values") or {}),
+            )
+            for point in answer.get("data_points") or ()
+        ]
+
+    def search(
+        self,
+        experiment: Experiment,
+        where: str,
+        *,
+        order_by: str,
+        limit: int,
+        token: str | None = None,
+    ) -> tuple[list[Trace], str | None]:
+        location = {
+            "type": "MLFLOW_EXPERIMENT",
+            "mlflow_experiment": {"experiment_id": experiment.id},
+        }
+        body: dict[str, Any] = {
+            "locations": [location],
+            "filter": where,
+            "max_results": limit,
+            "order_by": [order_by],
+        }
+        if token:
+            body["page_token"] = token
+        try:
+            answer = self._call("POST", "/api/3.0/mlflow/traces/search", body)
+        except Refused as refused:
+            raise self._problem(refused) from None
+        traces = [_trace(info) for info in answer.get("traces") or ()]
+        return traces, answer.get("next_page_token") or None
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _call(self, method: str, path: str, body: dict[str, Any], *, first: bool = False) -> Any:
+        timeout = min(self._timeout, _FIRST_ANSWER) if first else self._timeout
+        try:
+            answer = self._client.call(method, path, body, time.monotonic() + timeout)
+        except Unavailable as error:
+            raise CannotCompare(
+                f"{self.name} does not answer within {timeout:g} s ({error}): see that the server "
+                f"runs, and that {env.MLFLOW_TRACKING_URI} is its address"
+            ) from None
+        except ValueError:
+            raise self._no_mlflow() from None
+        if not isinstance(answer, dict):
+            raise self._no_mlflow()
+        return answer
+
+    def _problem(self, refused: Refused) -> CannotCompare:
+        if refused.status in _WHO:
+            return CannotCompare(
+                f"{self.name} lets nobody unknown read ({refused}): set "
+                f"{env.MLFLOW_TRACKING_USERNAME} and {env.MLFLOW_TRACKING_PASSWORD}, or "
+                f"{env.MLFLOW_TRACKING_TOKEN}, of somebody who may read the experiment"
+            )
+        if refused.status in _UNKNOWN:
+            return CannotCompare(
+                f"{self.name} has no search of traces ({refused}): it is older than MLflow 3.6, "
+                "or something in between does not pass it on"
+            )
+        return CannotCompare(f"{self.name} refuses the question ({refused})")
+
+    def _no_mlflow(self) -> CannotCompare:
+        return CannotCompare(
+            f"what answers at {self.name} is no MLflow server, but perhaps a login page: correct "
+            f"{env.MLFLOW_TRACKING_URI} (http or https? a path?)"
+        )
+
+
+def _aggregation(name: str) -> dict[str, Any]:
+    if name.startswith("P"):
+        return {"aggregation_type": "PERCENTILE", "percentile_value": float(name[1:])}
+    return {"aggregation_type": name}
+
+
+def _trace(info: Mapping[str, Any]) -> Trace:
+    duration = str(info.get("execution_duration") or "")
+    return Trace(
+        time_ms=_milliseconds(str(info["request_time"])),
+        latency_ms=float(duration.removesuffix("s")) * _MS_PER_S if duration else None,
+        state=str(info.get("state") or ""),
+        metadata=info.get("trace_metadata") or {},
+    )
+
+
+def _milliseconds(text: str) -> int:
+    """A time as protobuf writes it, with no, 3, 6 or 9 digits of a second."""
+    text = _FRACTION.sub(lambda it: f".{it[1]:0<{_MICROSECONDS}.{_MICROSECONDS}}", text)
+    time_ = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return round((time_ - datetime(1970, 1, 1, tzinfo=timezone.utc)).total_seconds() * _MS_PER_S)

@@ -1,0 +1,139 @@
+"""Traces of any store that MLflow's own client reads: a database, files, a hosted service.
+
+Aggregation is private API of MLflow, from 3.10 on; where it is not there, `NoAggregation`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from mlflow.exceptions import MlflowException
+from mlflow.tracing.client import TracingClient
+
+from otel_mlflow_context.compare.sources.base import (
+    Aggregate,
+    CannotCompare,
+    Experiment,
+    NoAggregation,
+    Point,
+    Trace,
+    not_there,
+    values_of,
+)
+from otel_mlflow_context.mlflow_client.rest import without_credentials
+
+_LISTED: Final = 10
+_NO_SUCH: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+
+
+class StoreSource:
+    """The store of a tracking URI, by default the one that MLflow would take."""
+
+    def __init__(self, uri: str | None) -> None:
+        import mlflow
+
+        self._uri = uri or mlflow.get_tracking_uri()
+        try:
+            self._client = TracingClient(self._uri)
+            self._store = self._client.store
+        except Exception as error:
+            raise CannotCompare(f"{self.name} cannot be read: {_short(error)}") from None
+
+    @property
+    def name(self) -> str:
+        return without_credentials(self._uri)
+
+    def experiment(self, name: str | None, experiment_id: str | None) -> Experiment:
+        try:
+            if experiment_id is not None:
+                found = self._store.get_experiment(experiment_id)
+            else:
+                name = name or "Default"
+                found = self._store.get_experiment_by_name(name)
+            if found is not None:
+                return Experiment(id=str(found.experiment_id), name=str(found.name))
+        except MlflowException as error:
+            if error.error_code not in _NO_SUCH:
+                raise self._problem(error) from None
+        except Exception as error:
+            raise self._problem(error) from None
+        others = [str(it.name) for it in self._store.search_experiments(max_results=_LISTED)]
+        raise not_there(name or str(experiment_id), others, self.name)
+
+    def aggregate(self, experiment: Experiment, question: Aggregate) -> list[Point]:
+        try:
+            points = _query(self._store, experiment.id, question)
+        except (ImportError, AttributeError):
+            raise NoAggregation("MLflow before 3.10 does not") from None
+        except (
+            MlflowException,
+            NotImplementedError,
+        ) as error:  # a store without it, or a metric that it does not know
+            raise NoAggregation(_short(error)) from None
+        except Exception as error:
+            raise self._problem(error) from None
+        return points
+
+    def search(
+        self,
+        experiment: Experiment,
+        where: str,
+        *,
+        order_by: str,
+        limit: int,
+        token: str | None = None,
+    ) -> tuple[list[Trace], str | None]:
+        try:
+            page = self._client.search_traces(
+                locations=[experiment.id],
+                filter_string=where,
+                max_results=limit,
+                order_by=[order_by],
+                page_token=token,
+                include_spans=False,
+            )
+        except Exception as error:
+            raise self._problem(error) from None
+        return [_trace(trace.info) for trace in page], page.token or None
+
+    def close(self) -> None:
+        """MLflow keeps its stores."""
+
+    def _problem(self, error: Exception) -> CannotCompare:
+        return CannotCompare(f"{self.name} cannot answer: {_short(error)}")
+
+
+def _query(store: Any, experiment_id: str, question: Aggregate) -> list[Point]:
+    from mlflow.entities.trace_metrics import AggregationType, MetricAggregation, MetricViewType
+
+    def aggregation(name: str) -> Any:
+        if name.startswith("P"):
+            return MetricAggregation(AggregationType.PERCENTILE, float(name[1:]))
+        return MetricAggregation(AggregationType[name])
+
+    points = store.query_trace_metrics(
+        experiment_ids=[experiment_id],
+        view_type=MetricViewType.TRACES,
+        metric_name=question.metric,
+        aggregations=[aggregation(name) for name in question.aggregations],
+        dimensions=["trace_status"] if question.by_status else None,
+        filters=list(question.filters),
+        time_interval_seconds=question.interval_s,
+        start_time_ms=question.start_ms,
+        end_time_ms=question.end_ms,
+    )
+    return [Point(dict(it.dimensions), values_of(it.values)) for it in points]
+
+
+def _trace(info: Any) -> Trace:
+    return Trace(
+        time_ms=info.request_time,
+        latency_ms=None if info.execution_duration is None else float(info.execution_duration),
+        state=str(getattr(info.state, "value", info.state)),
+        metadata=info.trace_metadata,
+    )
+
+
+def _short(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__

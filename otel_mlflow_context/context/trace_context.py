@@ -1,0 +1,250 @@
+"""Request facts from code: who asks, for the time of a `with` block or of a function."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import Any, Final, ParamSpec, TypeVar, cast
+from uuid import UUID
+
+from opentelemetry import context as context_api
+from opentelemetry.context import Context
+
+from otel_mlflow_context.facts import set_request_facts
+from otel_mlflow_context.facts.values import MAX_LENGTH, clean, max_length, request_value
+from otel_mlflow_context.semconv import CLIENT_REQUEST_ID, REQUEST_FACTS, SESSION_ID, USER_ID
+from otel_mlflow_context.settings import current_settings
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_MLFLOW: Final = "mlflow."
+_ARGUMENTS: Final = frozenset(
+    name for fact in REQUEST_FACTS for name in (fact.attribute, fact.metadata)
+)
+
+# What `__exit__` has to undo, per task and thread: one object may be entered by many at a time.
+_open_blocks: ContextVar[tuple[Token[Context], ...]] = ContextVar("open_blocks", default=())
+
+
+class trace_context:  # noqa: N801  # used like a function, as contextlib's are
+    """Say who asks, for every trace that starts inside; a context manager and a decorator.
+
+    Session, user and request id are put into OpenTelemetry's baggage, so that services that are
+    called from inside know them too. What is set here wins over what came with a request, and an
+    inner `trace_context` over an outer one. The metadata stays in this process.
+
+    Args:
+        session_id: the conversation (text, or an int or UUID that becomes text); one of over 250
+            characters is shortened, with a digest of the whole at its end.
+        user_id: who asks, of the same form.
+        request_id: the application's own id of this request, of the same form, of at most 50
+            characters; it becomes the trace's client request id.
+        metadata: more trace metadata, text by name. Names have at most 250 characters, no comma,
+            and do not start with ``mlflow.``.
+
+    None and blank text are not set.
+
+    Raises:
+        ValueError: an argument of another form; the message names it.
+
+    Example:
+
+    >>> from opentelemetry import baggage
+    >>> with trace_context(session_id="s-1", user_id="ada"):
+    ...     baggage.get_baggage("session.id")
+    's-1'
+
+    As a decorator it serves functions, coroutine functions, and generators of both kinds, in
+    which it holds while their own code runs, not while the consumer's does:
+
+    >>> @trace_context(session_id="s-2")
+    ... def answer():
+    ...     return baggage.get_baggage("session.id")
+    >>> answer()
+    's-2'
+    """
+
+    def __init__(
+        self,
+        *,
+        session_id: str | int | UUID | None = None,
+        user_id: str | int | UUID | None = None,
+        request_id: str | int | UUID | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        ids = {
+            SESSION_ID: _id("session_id", session_id, SESSION_ID),
+            USER_ID: _id("user_id", user_id, USER_ID),
+            CLIENT_REQUEST_ID: _id("request_id", request_id, CLIENT_REQUEST_ID),
+        }
+        self._ids = {key: value for key, value in ids.items() if value is not None}
+        self.metadata = _metadata(metadata)
+
+    def entries(self) -> dict[str, str]:
+        """The baggage: what may be said of the user is asked when it is said."""
+        settings = current_settings()
+        said = {key: request_value(key, value, settings) for key, value in self._ids.items()}
+        return {key: value for key, value in said.items() if value is not None}
+
+    def __enter__(self) -> None:
+        token = context_api.attach(self._context())
+        _open_blocks.set((*_open_blocks.get(), token))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        *outer, token = _open_blocks.get() or (None,)
+        if token is not None:
+            _open_blocks.set(tuple(outer))
+            context_api.detach(token)
+
+    async def __aenter__(self) -> None:
+        self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
+    def __call__(self, function: Callable[_P, _R]) -> Callable[_P, _R]:
+        if inspect.isasyncgenfunction(function):
+            wrapper = self._async_generator(function)
+        elif inspect.isgeneratorfunction(function):
+            wrapper = self._generator(function)
+        elif inspect.iscoroutinefunction(function):
+            wrapper = self._coroutine(function)
+        else:
+            wrapper = self._function(function)
+        return cast("Callable[_P, _R]", functools.wraps(function)(wrapper))
+
+    def _context(self) -> Context:
+        return set_request_facts(context_api.get_current(), self.entries(), self.metadata)
+
+    def _function(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            with self:
+                return function(*args, **kwargs)
+
+        return wrapper
+
+    def _coroutine(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            with self:
+                return await function(*args, **kwargs)
+
+        return wrapper
+
+    def _generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+            context = _Resumable(self._context())
+            with context.attached():
+                generator = function(*args, **kwargs)
+            resume = functools.partial(next, generator)
+            while True:
+                try:
+                    with context.attached():
+                        item = resume()
+                except StopIteration as stop:
+                    return stop.value
+                try:
+                    sent = yield item
+                except GeneratorExit:
+                    with context.attached():
+                        generator.close()
+                    raise
+                except BaseException as error:
+                    resume = functools.partial(generator.throw, error)
+                else:
+                    resume = functools.partial(generator.send, sent)
+
+        return wrapper
+
+    def _async_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+            context = _Resumable(self._context())
+            with context.attached():
+                generator = function(*args, **kwargs)
+            resume = functools.partial(generator.asend, None)
+            while True:
+                try:
+                    with context.attached():
+                        item = await resume()
+                except StopAsyncIteration:
+                    return
+                try:
+                    sent = yield item
+                except GeneratorExit:
+                    with context.attached():
+                        await generator.aclose()
+                    raise
+                except BaseException as error:
+                    resume = functools.partial(generator.athrow, error)
+                else:
+                    resume = functools.partial(generator.asend, sent)
+
+        return wrapper
+
+
+class _Resumable:
+    """A context that is attached while some code runs, and keeps what that code left attached.
+
+    A generator that has opened a span finds it again when it goes on, and its consumer never
+    sees it.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    @contextmanager
+    def attached(self) -> Generator[None, None, None]:
+        token = context_api.attach(self._context)
+        try:
+            yield
+        finally:
+            self._context = context_api.get_current()
+            context_api.detach(token)
+
+
+def _id(argument: str, value: object, key: str) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (str, int, UUID)):
+        raise ValueError(f"{argument} must be text, an int or a UUID, not {type(value).__name__}")  # noqa: TRY004
+    return clean(str(value), max_length(key))
+
+
+def _metadata(metadata: object) -> dict[str, str]:
+    if metadata is None:
+        return {}
+    if not isinstance(metadata, Mapping):
+        raise ValueError(  # noqa: TRY004
+            f"metadata must be a mapping of names to text, not {type(metadata).__name__}"
+        )
+    return {
+        key: text
+        for name, value in metadata.items()
+        if (key := _metadata_key(name)) and (text := clean(value)) is not None
+    }
+
+
+def _metadata_key(name: object) -> str:
+    if not isinstance(name, str) or not name or clean(name) != name or "," in name:
+        raise ValueError(
+            f"a name in metadata must be text of 1 to {MAX_LENGTH} characters without control "
+            f"characters or commas, got {name!r}"
+        )
+    if name in _ARGUMENTS:
+        raise ValueError(f"metadata must not have {name!r}, which is an argument of its own")
+    if name.startswith(_MLFLOW):
+        raise ValueError(f"a name in metadata must not start with {_MLFLOW!r}, got {name!r}")
+    return name

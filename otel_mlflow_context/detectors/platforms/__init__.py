@@ -1,0 +1,1 @@
+"""What CI systems and hosting platforms set in environment variables."""

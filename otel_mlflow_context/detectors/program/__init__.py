@@ -1,0 +1,1 @@
+"""Which program this process runs, and what its installation records of it."""

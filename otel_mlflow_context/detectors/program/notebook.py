@@ -1,0 +1,98 @@
+"""Which notebook this process's kernel runs, as far as that is known without a network call.
+
+Colab and Kaggle tell a kernel nothing of the notebook; Jupyter's own server and VS Code do, and
+Databricks keeps it in the process.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from otel_mlflow_context import semconv
+from otel_mlflow_context.detectors._finding import Finding
+from otel_mlflow_context.detectors._paths import is_file, is_folder, real_path
+from otel_mlflow_context.detectors._stamp import checked
+from otel_mlflow_context.detectors.program.command_line import Program
+from otel_mlflow_context.detectors.program.launchers import NOTEBOOK_KERNELS
+from otel_mlflow_context.settings import environment_variables as env
+
+# Where Jupyter says which notebook it started a kernel for (jupyter_server's session manager; a
+# console gets a name there too), and where VS Code does (a global variable of the notebook).
+_JUPYTER_VARIABLE: Final = env.JPY_SESSION_NAME
+_VSCODE_GLOBAL: Final = "__vsc_ipynb_file__"
+_SUFFIX: Final = ".ipynb"
+_KERNEL: Final = "ipykernel"
+
+# Folders of Databricks that are a person's: /Users/jane@example.com/..., /Repos/jane@.../shop/...
+_OF_A_PERSON: Final = re.compile(r"/(Workspace/)?(Users|Repos)/[^/]*/")
+_DATABRICKS: Final = "Databricks Git folder"
+
+
+def is_notebook(program: Program) -> bool:
+    """Whether a program is a notebook's kernel, or this process has become one."""
+    if program.launcher or program.name or program.script:
+        return program.launcher in NOTEBOOK_KERNELS
+    ipython = sys.modules.get("IPython")
+    try:
+        # The one of a terminal has no such attribute.
+        return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+    except Exception:  # half imported, or another thing of that name
+        return False
+
+
+def notebook(program: Program, environ: Mapping[str, str], cwd: Path | None) -> Program:
+    """The notebook as a program: its file, and the folder that holds it where that is there.
+
+    Args:
+        program: the kernel.
+        environ: the environment variables.
+        cwd: the kernel's folder, from which a relative path starts.
+    """
+    launcher = program.launcher or _KERNEL
+    if context := _databricks(environ):
+        name = getattr(context, "mlflowGitRelativePath", None) or _OF_A_PERSON.sub(
+            "", str(getattr(context, "notebookPath", None) or ""), count=1
+        )
+        return Program(name.lstrip("/") or None, cwd, launcher=launcher)
+    typed = getattr(sys.modules.get("__main__"), _VSCODE_GLOBAL, environ.get(_JUPYTER_VARIABLE))
+    file = real_path(typed, cwd) if isinstance(typed, str) and typed.strip() else None
+    if file is None or not (file.suffix == _SUFFIX or is_file(file)):
+        return Program(directory=cwd, launcher=launcher)
+    if not is_folder(file.parent):
+        # Of an older Jupyter: from the server's folder, and the kernel is in the notebook's.
+        return Program(file.name, cwd, launcher=launcher)
+    return Program(str(typed).strip(), file.parent, script=file, launcher=launcher)
+
+
+def notebook_findings(environ: Mapping[str, str]) -> list[Finding]:
+    """What Databricks says of the Git folder that the notebook lies in, where there is no .git."""
+    context = _databricks(environ)
+    commit = checked(semconv.VCS_REF_HEAD_REVISION, getattr(context, "mlflowGitRepoCommit", None))
+    if not commit:
+        return []
+    said: dict[str, object] = {semconv.VCS_REF_HEAD_REVISION: commit}
+    if getattr(context, "mlflowGitRepoReferenceType", None) == "branch":
+        said[semconv.VCS_REF_HEAD_NAME] = getattr(context, "mlflowGitRepoReference", None)
+        said[semconv.VCS_REF_HEAD_TYPE] = "branch"
+    said[semconv.VCS_REPOSITORY_URL_FULL] = getattr(context, "mlflowGitRepoUrl", None)
+    return [
+        Finding(attribute, value, _DATABRICKS)
+        for attribute, raw in said.items()
+        if (value := checked(attribute, raw)) is not None
+    ]
+
+
+def _databricks(environ: Mapping[str, str]) -> Any:
+    """What the runtime knows of its notebook, in the form in which MLflow asks it too."""
+    if env.DATABRICKS_RUNTIME_VERSION not in environ:
+        return None
+    try:
+        from dbruntime.databricks_repl_context import get_context
+
+        return get_context()
+    except Exception:
+        return None

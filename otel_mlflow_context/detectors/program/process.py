@@ -1,0 +1,82 @@
+"""Which program this process runs.
+
+The answer comes from the interpreter's own command line (`sys.orig_argv`), because it is the same
+from start to end: before there is a ``__main__``, where ``opentelemetry-instrument`` asks, as well
+as in the middle of a request, whatever a debugger or the program itself made of `sys.argv`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from otel_mlflow_context.detectors._paths import working_directory
+from otel_mlflow_context.detectors.program.command_line import (
+    Program,
+    has_interpreter,
+    program_of,
+    target_of,
+)
+from otel_mlflow_context.detectors.program.notebook import is_notebook, notebook
+
+
+def current_program() -> Program:
+    """The program of this process. Never raises: what cannot be known is None."""
+    cwd = working_directory()
+    program = program_of(_command_line(), environ=os.environ, cwd=cwd, main_file=_main_file())
+    return notebook(program, os.environ, cwd) if is_notebook(program) else program
+
+
+# A worker process of these starts with a command line of its own and then runs its parent's
+# program.
+_WORKER_CODE: Final = re.compile(r"from (multiprocessing|billiard)\.\w+ import ")
+_WORKER_MODULE: Final = re.compile(r"(joblib\.externals\.)?loky\.backend\.\w+")
+_COMMAND_LINE_LENGTH: Final = 65_536  # bytes
+
+
+def _command_line() -> list[str]:
+    own = _words(sys.orig_argv)
+    if not own:  # Python inside another program
+        return _words(getattr(sys, "argv", None) or ())
+    return (_parents_command_line() or _prepared_arguments()) if _is_worker(own) else own
+
+
+def _is_worker(command_line: Sequence[str]) -> bool:
+    target = target_of(command_line)
+    return bool(
+        _WORKER_CODE.match(target.code or "") or _WORKER_MODULE.fullmatch(target.module or "")
+    )
+
+
+def _parents_command_line() -> list[str] | None:
+    """What Linux says of the parent; None elsewhere, and where the parent is a worker too."""
+    try:
+        with Path(f"/proc/{os.getppid()}/cmdline").open("rb") as file:
+            words = os.fsdecode(file.read(_COMMAND_LINE_LENGTH)).rstrip("\0").split("\0")
+    except OSError:
+        return None
+    return words if has_interpreter(words) and not _is_worker(words) else None
+
+
+def _prepared_arguments() -> list[str]:
+    """What `multiprocessing.spawn.prepare` takes over from the parent.
+
+    Before it has run, that is nothing: `sys.argv` starts with ``-c``.
+    """
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    words = _words(sys.argv)
+    return ["python", "-m", spec.name, *words[1:]] if spec else words
+
+
+def _words(arguments: Iterable[object]) -> list[str]:
+    """Only text: a program that embeds Python can leave anything there."""
+    return [word for word in arguments if isinstance(word, str)]
+
+
+def _main_file() -> Path | None:
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    return Path(file) if isinstance(file, str) and Path(file).is_absolute() else None

@@ -1,0 +1,89 @@
+"""The folders that are a program's own: where a file that speaks for the program may lie."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from otel_mlflow_context.detectors.program.command_line import Program
+
+_INSTALLATIONS: Final = frozenset({"site-packages", "dist-packages"})
+_TOPS: Final = (".git", "pyproject.toml", "setup.py", "setup.cfg")
+"""What the top folder of a project holds, one of them at least."""
+_ENVIRONMENT: Final = "pyvenv.cfg"
+_MAX_FOLDERS: Final = 8
+"""The folder of the program and those around it: deeper than any layout in use."""
+
+
+def own_folders(program: Program) -> Iterator[Path]:
+    """The program's packages, its folder, and the folders around it that are its own.
+
+    The nearest first. What is around the program is another's, or everybody's,
+
+    - outside of its project: the nearest folder with ``.git``, ``pyproject.toml``, ``setup.py`` or
+      ``setup.cfg`` is the last;
+    - where it is installed: only packages with an ``__init__.py`` count there, since several
+      distributions share the folders above them;
+    - in a home folder, at the top of a file system and in a virtual environment, unless the
+      program lies right there, or there is a project.
+    """
+    if program.directory is None:
+        return
+    for folder in _packages_below(program, program.directory):
+        # Most often it is not there: then the folder is that of the module already.
+        if not is_installed(folder) or _is_package(folder):
+            yield folder
+    if is_installed(program.directory):
+        yield from _packages_around(program.directory)
+    else:
+        yield from _project_around(program.directory)
+
+
+def _packages_below(program: Program, directory: Path) -> Iterator[Path]:
+    """``acme.shop``, ``acme`` of ``acme.shop:app``, as far as these can be folders."""
+    if not program.package:
+        return
+    module = (program.name or "").partition(":")[0]
+    names = module.split(".") if module.split(".")[0] == program.package else [program.package]
+    for count in range(len(names), 0, -1):
+        yield directory.joinpath(*names[:count])
+
+
+def _packages_around(directory: Path) -> Iterator[Path]:
+    for folder in (directory, *directory.parents):
+        if folder.name in _INSTALLATIONS or not _is_package(folder):
+            return
+        yield folder
+
+
+def _project_around(directory: Path) -> Iterator[Path]:
+    home = os.path.realpath(os.path.expanduser("~"))  # noqa: PTH111 - Path.home can raise
+    for folder in islice((directory, *directory.parents), _MAX_FOLDERS):
+        is_project = _has_one_of(folder, _TOPS)
+        is_shared = str(folder) == home or folder == folder.parent
+        if folder != directory and not is_project and (is_shared or _is_environment(folder)):
+            return
+        yield folder
+        if is_project:
+            return
+
+
+def is_installed(folder: Path) -> bool:
+    """Whether a folder lies where installers put packages."""
+    return not _INSTALLATIONS.isdisjoint(folder.parts)
+
+
+def _is_package(folder: Path) -> bool:
+    return _has_one_of(folder, ("__init__.py",))
+
+
+def _is_environment(folder: Path) -> bool:
+    return _has_one_of(folder, (_ENVIRONMENT,))
+
+
+def _has_one_of(folder: Path, names: tuple[str, ...]) -> bool:
+    # No Path for each: they are asked for at every start of every program.
+    return any(os.path.lexists(f"{folder}/{name}") for name in names)

@@ -1,0 +1,350 @@
+"""An MLflow server over HTTP, without mlflow: where it is, who we are there, and the calls we make.
+
+Where and who come from MLflow's own variables (mlflow/environment_variables.py and
+mlflow/utils/rest_utils.py say what each means).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from http import HTTPStatus
+from typing import Any, Final
+
+import requests
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+from urllib3.exceptions import NewConnectionError
+
+from otel_mlflow_context.semconv import PLUGIN_PATH
+from otel_mlflow_context.settings import environment_variables as env
+
+_TRANSIENT: Final = frozenset({429, 502, 503, 504})
+"""Answers that say "later": https://opentelemetry.io/docs/specs/otlp/#retryable-response-codes"""
+_OF_PROXIES: Final = frozenset({502, 504})
+"""Those of them that a proxy gives for a server that may still be at work."""
+_FIRST_WAIT: Final = 0.25
+_LONGEST_WAIT: Final = 5.0
+_HTTP: Final = re.compile(r"https?://[^/]", re.IGNORECASE)
+_USER_INFO: Final = re.compile(r"(?<=://).*@", re.DOTALL)
+_REASON_LENGTH: Final = 200
+_NS_PER_MS: Final = 1_000_000
+_MS_PER_S: Final = 1_000
+_SETS_REQUEST_IDS: Final = (3, 11)
+"""Since then a trace that has spans takes a client request id; 3.10 lost its previews over it, and
+before, the call failed or was lost. There it is made before the spans, which finds no fault with
+any version; but from 3.12 on spans with tokens that come after it do not extend the trace."""
+
+
+def without_credentials(url: str) -> str:
+    """A URL for people and logs.
+
+    >>> without_credentials("http://ada:p/w@rd@example.com:5000")
+    'http://example.com:5000'
+    """
+    return _USER_INFO.sub("", url)
+
+
+class Unavailable(Exception):  # noqa: N818  # a state, not a mistake
+    """The server could not be reached, or said "later" until the time was over."""
+
+    def __init__(self, why: str, *, uncertain: bool = False) -> None:
+        super().__init__(why)
+        self.uncertain = uncertain
+        """Whether it may have done what it was asked all the same: it took the request."""
+
+
+class Refused(Exception):  # noqa: N818
+    """The server answered that it will not do this."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(f"{status}: {reason}")
+        self.status = status
+
+
+@dataclass(frozen=True)
+class TraceUpdate:
+    """What is to be written of a trace whose spans are stored."""
+
+    trace_id: str
+    """``tr-`` and the 32 hex digits of OpenTelemetry's id."""
+    metadata: Mapping[str, str]
+    client_request_id: str | None
+    start_ns: int
+    end_ns: int
+    state: str
+    """"OK" or "ERROR"."""
+    failures: int = 0
+    """How often the server has failed at it."""
+    uncertain: bool = False
+    """Whether its spans may not be stored: the server took them and gave no answer."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where an MLflow server is, and how to speak to it."""
+
+    url: str
+    headers: Mapping[str, str]
+    auth: tuple[str, str] | None
+    verify: bool | str
+    cert: str | None
+
+    @property
+    def name(self) -> str:
+        """The URL without credentials, for people."""
+        return without_credentials(self.url)
+
+
+def server_from(environ: Mapping[str, str], tracking_uri: str | None = None) -> Server:
+    """The server that MLflow's variables name.
+
+    Args:
+        environ: the environment.
+        tracking_uri: takes the place of ``MLFLOW_TRACKING_URI``.
+
+    Raises:
+        ValueError: it is not the URL of a server.
+    """
+    uri = (tracking_uri or environ.get(env.MLFLOW_TRACKING_URI, "")).strip().rstrip("/")
+    if not _HTTP.match(uri):
+        raise ValueError(
+            f"tracking_uri ({env.MLFLOW_TRACKING_URI}) must be the http(s) address of an MLflow "
+            f"server, got {without_credentials(uri)!r}"
+        )
+    username = environ.get(env.MLFLOW_TRACKING_USERNAME)
+    token = environ.get(env.MLFLOW_TRACKING_TOKEN)
+    workspace = environ.get(env.MLFLOW_WORKSPACE)
+    headers = {}
+    if token and not username:
+        headers["Authorization"] = f"Bearer {token}"
+    if workspace:
+        headers["X-MLFLOW-WORKSPACE"] = workspace
+    insecure = environ.get(env.MLFLOW_TRACKING_INSECURE_TLS, "").strip().lower() in ("true", "1")
+    return Server(
+        url=uri,
+        headers=headers,
+        auth=(username, environ.get(env.MLFLOW_TRACKING_PASSWORD, "")) if username else None,
+        verify=False if insecure else environ.get(env.MLFLOW_TRACKING_SERVER_CERT_PATH) or True,
+        cert=environ.get(env.MLFLOW_TRACKING_CLIENT_CERT_PATH) or None,
+    )
+
+
+class Client:
+    """The calls to one server, over connections that are kept. May be used by many threads."""
+
+    def __init__(self, server: Server, *, connections: int) -> None:
+        self.server = server
+        self._connections = connections
+        self._session = self._new_session()
+        self._process = os.getpid()
+        self._version: tuple[int, ...] | None = None
+
+    def send(self, request: requests.PreparedRequest, deadline: float) -> requests.Response:
+        """Send a request until there is an answer that is not "later".
+
+        Args:
+            request: with its URL and body; what says who we are is added here.
+            deadline: of `time.monotonic`, in seconds; no attempt goes past it.
+
+        Raises:
+            Unavailable: none came.
+            Refused: the server will not do it.
+        """
+        request.headers.update(self.server.headers)
+        if self.server.auth:
+            request.prepare_auth(self.server.auth)
+        return _until(deadline, lambda timeout: self._once(request, timeout))
+
+    def call(self, method: str, path: str, body: dict[str, Any], deadline: float) -> Any:
+        """Call a path of MLflow's REST API, and return its answer."""
+        request = requests.Request(
+            method,
+            f"{self.server.url}{path}",
+            params=body if method == "GET" else None,
+            json=None if method == "GET" else body,
+        )
+        answer = self.send(request.prepare(), deadline)
+        return answer.json() if answer.content else {}
+
+    def experiment_id(self, name: str, deadline: float) -> str:
+        """The id of the experiment of a name, which is made when there is none."""
+        path = "/api/2.0/mlflow/experiments/"
+        for _ in range(2):
+            try:
+                found = self.call("GET", f"{path}get-by-name", {"experiment_name": name}, deadline)
+                return str(found["experiment"]["experiment_id"])
+            except Refused as refused:
+                if refused.status != HTTPStatus.NOT_FOUND:
+                    raise
+            try:
+                made = self.call("POST", f"{path}create", {"name": name}, deadline)
+                return str(made["experiment_id"])
+            except Refused as refused:
+                # Another process was quicker: then it is there by now.
+                if refused.status != HTTPStatus.BAD_REQUEST:
+                    raise
+        raise Unavailable(f"experiment {name!r} can be neither found nor made")
+
+    def write(self, trace: TraceUpdate, experiment_id: str, deadline: float) -> None:
+        """Write metadata, and the client request id, beside spans that are stored already."""
+        if trace.uncertain:  # a POST would make a trace without spans
+            self._patch(trace, deadline)
+        if trace.client_request_id and self.sets_request_ids(deadline):
+            try:
+                self._post(trace, experiment_id, deadline)
+            except Refused:  # 3.11 and 3.12 do so where somebody has tagged the trace: then without
+                self._patch(trace, deadline)
+        elif not trace.uncertain:
+            self._patch(trace, deadline)
+
+    def announce(self, trace: TraceUpdate, experiment_id: str, deadline: float) -> None:
+        """Write the same before the spans, to a server that takes no request id afterwards."""
+        self._post(trace, experiment_id, deadline)
+
+    def _patch(self, trace: TraceUpdate, deadline: float) -> None:
+        """The one call that has no side effect on any server since 3.6.
+
+        Spans that come later still extend the trace.
+        """
+        self.call(
+            "PATCH",
+            f"/api/2.0/mlflow/traces/{trace.trace_id}",
+            {
+                "request_id": trace.trace_id,
+                "timestamp_ms": trace.end_ns // _NS_PER_MS,
+                "status": trace.state,
+                "request_metadata": [
+                    {"key": key, "value": value} for key, value in trace.metadata.items()
+                ],
+                "tags": [],
+            },
+            deadline,
+        )
+
+    def _post(self, trace: TraceUpdate, experiment_id: str, deadline: float) -> None:
+        """The one call that sets a client request id.
+
+        It overwrites time, duration and state with what is sent, and from 3.12 on spans that
+        come later and carry tokens, a cost or a session do not extend the trace any more.
+        """
+        # As MLflow rounds: each end by itself, and not what lies between.
+        start_ms, end_ms = trace.start_ns // _NS_PER_MS, trace.end_ns // _NS_PER_MS
+        start = datetime.fromtimestamp(start_ms / _MS_PER_S, tz=timezone.utc)
+        location = {
+            "type": "MLFLOW_EXPERIMENT",
+            "mlflow_experiment": {"experiment_id": experiment_id},
+        }
+        info = {
+            "trace_id": trace.trace_id,
+            "client_request_id": trace.client_request_id,
+            "trace_location": location,
+            "request_time": start.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "execution_duration": f"{(end_ms - start_ms) / _MS_PER_S:.3f}s",
+            "state": trace.state,
+            "trace_metadata": dict(trace.metadata),
+            "tags": {},
+        }
+        self.call("POST", "/api/3.0/mlflow/traces", {"trace": {"trace_info": info}}, deadline)
+
+    def sets_request_ids(self, deadline: float) -> bool:
+        """Whether a trace whose spans are stored can still get a client request id.
+
+        Raises:
+            Unavailable: the server does not say its version.
+        """
+        if self._version is None:
+            self._version = self._ask_version(deadline)
+        return self._version >= _SETS_REQUEST_IDS
+
+    def _ask_version(self, deadline: float) -> tuple[int, ...]:
+        try:
+            request = requests.Request("GET", f"{self.server.url}/version")
+            text = self.send(request.prepare(), deadline).text
+        except Refused:  # something in between that lets only the API pass
+            return (0,)
+        return tuple(int(number) for number in re.findall(r"\d+", text)[:2]) or (0,)
+
+    def has_plugin(self, deadline: float) -> bool:
+        """Whether the server makes metadata of the spans itself: see `otel_mlflow_context.server`.
+
+        Raises:
+            Unavailable: it gives no answer.
+        """
+        try:
+            return "version" in self.call("GET", PLUGIN_PATH, {}, deadline)
+        except (Refused, ValueError):  # a page, from something in between
+            return False
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _new_session(self) -> requests.Session:
+        session = requests.Session()
+        adapter = requests.adapters.HTTPAdapter(pool_maxsize=self._connections)
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, adapter)
+        return session
+
+    def _once(self, request: requests.PreparedRequest, timeout: float) -> requests.Response:
+        if self._process != os.getpid():
+            # A forked process must not speak on its parent's connections.
+            self._session, self._process = self._new_session(), os.getpid()
+        with suppress_instrumentation():
+            return self._session.send(
+                request,
+                timeout=timeout,
+                verify=self.server.verify,
+                cert=self.server.cert,
+                allow_redirects=False,
+                proxies=requests.utils.get_environ_proxies(self.server.url),
+            )
+
+
+def _until(deadline: float, attempt: Callable[[float], requests.Response]) -> requests.Response:
+    wait = _FIRST_WAIT
+    why = "no time was left"
+    uncertain = False
+    while (left := deadline - time.monotonic()) > 0:
+        asked_to_wait = 0.0
+        try:
+            answer = attempt(left)
+        except (requests.ConnectionError, requests.Timeout) as error:
+            why = type(error).__name__
+            uncertain = uncertain or not _never_connected(error)
+        except requests.RequestException as error:
+            raise Refused(0, type(error).__name__) from None
+        else:
+            # A redirect is no success: it leads to a login page.
+            if HTTPStatus.OK <= answer.status_code < HTTPStatus.MULTIPLE_CHOICES:
+                return answer
+            if answer.status_code not in _TRANSIENT:
+                raise Refused(answer.status_code, _reason(answer))
+            why = f"{answer.status_code}: {_reason(answer)}"
+            uncertain = uncertain or answer.status_code in _OF_PROXIES
+            asked_to_wait = _seconds(answer.headers.get("Retry-After", ""))
+        # Jitter, so that the processes that one server turned away do not come back as one.
+        pause = max(asked_to_wait, wait * random.uniform(0.5, 1.0))  # noqa: S311
+        wait = min(wait * 2, _LONGEST_WAIT)
+        if time.monotonic() + pause >= deadline:
+            break
+        time.sleep(pause)
+    raise Unavailable(why, uncertain=uncertain)
+
+
+def _never_connected(error: requests.RequestException) -> bool:
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    return isinstance(error, requests.ConnectTimeout) or isinstance(reason, NewConnectionError)
+
+
+def _reason(answer: requests.Response) -> str:
+    """What the server says, in one short line."""
+    return " ".join(answer.text.split())[:_REASON_LENGTH]
+
+
+def _seconds(text: str) -> float:
+    return float(text) if text.strip().isdigit() else 0.0

@@ -1,0 +1,33 @@
+"""The facts of the process as tags of MLflow runs too, the same as on its traces.
+
+MLflow finds `ProcessRunContext` by its entry point ``mlflow.run_context_provider``, and asks it at
+each ``mlflow.start_run``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mlflow.tracking.context.abstract_context import RunContextProvider
+
+from otel_mlflow_context.detectors import detect_resource
+from otel_mlflow_context.facts import metadata_from_attributes, process_facts
+from otel_mlflow_context.settings import current_settings
+
+
+class ProcessRunContext(RunContextProvider):  # type: ignore[misc]  # MLflow has no types
+    """Says of a run what is known of its process, where the setting `runs` is on.
+
+    What the call of ``start_run`` says itself wins over it; it wins over what MLflow finds.
+    """
+
+    def in_context(self) -> bool:
+        return current_settings().runs
+
+    def tags(self) -> dict[str, str]:
+        """The tags of a run: MLflow's own ``mlflow.source.git.commit`` ... and ``app_version`` ...
+
+        ``mlflow.source.type`` is always the kind of run: MLflow's pages know no other there.
+        """
+        settings = replace(current_settings(), source_type="kind")
+        return metadata_from_attributes(process_facts([detect_resource().attributes], settings))

@@ -1,0 +1,93 @@
+"""The tables of docs/detection.md are those of the code.
+
+`python tests/test_detection_page.py` writes them anew.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from otel_mlflow_context import semconv
+from otel_mlflow_context.detectors.platforms.table import PLATFORMS, Platform
+
+PAGE = Path(__file__).parents[2] / "docs" / "detection.md"
+COLUMNS = {
+    semconv.VCS_REF_HEAD_REVISION: "commit",
+    semconv.VCS_REF_HEAD_NAME: "branch",
+    semconv.VCS_REF_HEAD_TAG: "tag",
+    semconv.VCS_REPOSITORY_URL_FULL: "repository",
+    semconv.VCS_CHANGE_ID: "change",
+    semconv.SERVICE_VERSION: "version",
+    semconv.DEPLOYMENT_ENVIRONMENT_NAME: "environment",
+    semconv.DEPLOYMENT_ID: "deployment",
+    semconv.DEPLOYMENT_NAME: "deployment's name",
+    semconv.CLOUD_REGION: "region",
+    semconv.SERVICE_NAME: "service",
+    semconv.CLOUD_PROVIDER: "cloud provider",
+    semconv.CLOUD_PLATFORM: "cloud platform",
+}
+
+
+def row(platform: Platform) -> str:
+    known_by = ", ".join(
+        f"`{name}`" + ("" if wanted is True else " unset" if wanted is False else f"=`{wanted}`")
+        for name, wanted in platform.known_by.items()
+    )
+    says = [
+        f"{COLUMNS[attribute]}: {', '.join(f'`{name}`' for name in variables)}"
+        for attribute, variables in platform.variables.items()
+    ]
+    says += [f"{COLUMNS[attribute]}: {value}" for attribute, value in platform.always.items()]
+    return f"| [{platform.name}]({platform.page}) | {known_by} | {'; '.join(says) or 'nothing'} |"
+
+
+def table(kind: str) -> str:
+    header = "| Platform | Known by | Says |\n|---|---|---|\n"
+    return header + "\n".join(row(it) for it in PLATFORMS if it.kind == kind)
+
+
+def marked(kind: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<=<!-- {kind} -->\n).*?(?=\n<!-- end -->)", re.DOTALL)
+
+
+@pytest.mark.parametrize("kind", ["runtime", "CI"])
+def test_the_tables_are_those_of_the_code(kind: str) -> None:
+    [written] = marked(kind).findall(PAGE.read_text())
+    assert written == table(kind), "python tests/test_detection_page.py writes it anew"
+
+
+def test_the_worked_dockerfile_is_that_of_the_build_stamps_page() -> None:
+    dockerfile = re.compile(r"^```dockerfile\n(.*?AS build.*?)^```", re.MULTILINE | re.DOTALL)
+    [here] = dockerfile.findall(PAGE.read_text())
+    assert here in (PAGE.parent / "build-stamp.md").read_text()
+
+
+def test_what_the_page_shows_is_what_the_command_prints(repository: Path, commit: str) -> None:
+    [shown] = re.findall(r"^```\n(commit .*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    printed = subprocess.run(
+        [sys.executable, "-m", "otel_mlflow_context.cli", "show", "--", "python", "app.py"],
+        cwd=repository,
+        env={"APP_VERSION": "1.2.0", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    of_page = shown.replace("9f1c3aa2b7d04e5f8a6c1d2e3f405162738495a6", commit)
+    assert first_words(printed.splitlines()) == first_words(of_page.splitlines())
+
+
+def first_words(lines: Iterable[str]) -> list[str]:
+    return [" ".join(line.split()) for line in lines]
+
+
+if __name__ == "__main__":
+    text = PAGE.read_text()
+    for each in ("runtime", "CI"):
+        text = marked(each).sub(lambda _, kind=each: table(kind), text)
+    PAGE.write_text(text)

@@ -1,0 +1,203 @@
+"""Which span speaks, and what it changes: every order of batches, without a server."""
+
+import itertools
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from otel_mlflow_context.server.entry_spans import Speaker, speakers_of, trace_id_of
+from otel_mlflow_context.server.route import _in_order, _only, _spans
+from otel_mlflow_context.server.trace_metadata import MARKER, change_for, closed
+from otel_mlflow_context.settings import Settings
+
+TRACE = "tr-" + "a" * 32
+
+
+class Stored:
+    """What a database has of a trace."""
+
+    def __init__(self, **metadata):
+        self.metadata = metadata
+        self.state = "IN_PROGRESS"
+        self.request_id = None
+
+    def take(self, speaker):
+        if speaker.is_root and self.state == "IN_PROGRESS":
+            self.state = speaker.state  # as MLflow does with a root
+        change = change_for(speaker, self.metadata, self.state, self.request_id)
+        if change is None:
+            return
+        kept = {k: v for k, v in self.metadata.items() if k not in change.removed}
+        assert not kept.keys() & change.added.keys()  # a row is there once
+        self.metadata = kept | change.added
+        self.request_id = change.client_request_id or self.request_id
+        self.state = change.state or self.state
+
+    def close(self):
+        self.state, self.metadata[MARKER] = closed(self.metadata[MARKER])
+
+
+def speaker(name, start, *, is_root=False, state="OK", **facts):
+    return Speaker(TRACE, is_root, start, state, {"service_name": name, **facts})
+
+
+ROOT = speaker("front", 1, is_root=True, app_version="1", client_request_id="r-1", region="eu")
+FIRST = speaker("middle", 2, app_version="2", deployment_id="m", client_request_id="m-1")
+SECOND = speaker("back", 3, environment="test", feature_flag_a="on")
+THE_ROOT_S = {"service_name": "front", "app_version": "1", "region": "eu"}
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations([ROOT, FIRST, SECOND])))
+def test_the_root_has_the_last_word_whatever_comes_first(order):
+    stored = Stored()
+    for it in order:
+        stored.take(it)
+
+    assert stored.metadata == THE_ROOT_S
+    assert (stored.request_id, stored.state) == ("r-1", "OK")
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations([FIRST, SECOND])))
+def test_until_then_the_earliest_entry_speaks(order):
+    stored = Stored()
+    for it in order:
+        stored.take(it)
+
+    marker = json.loads(stored.metadata.pop(MARKER))
+    assert stored.metadata == {"service_name": "middle", "app_version": "2", "deployment_id": "m"}
+    assert marker["start_ns"] == 2
+    assert stored.state == "IN_PROGRESS"
+
+
+def test_a_batch_that_comes_twice_changes_nothing():
+    stored = Stored()
+    stored.take(FIRST)
+    before = dict(stored.metadata)
+    stored.take(FIRST)
+    assert stored.metadata == before
+    stored.take(ROOT)
+    stored.take(ROOT)
+    assert stored.metadata == THE_ROOT_S
+
+
+def test_what_somebody_else_has_written_stays():
+    stored = Stored(app_version="by hand", note="a")
+    stored.take(ROOT)
+    assert stored.metadata == {**THE_ROOT_S, "app_version": "by hand", "note": "a"}
+
+
+def test_the_root_s_session_stands_above_the_one_that_mlflow_took_from_a_child():
+    stored = Stored(**{"mlflow.trace.session": "child's"})
+    stored.take(speaker("front", 1, is_root=True, **{"mlflow.trace.session": "s"}))
+    assert stored.metadata["mlflow.trace.session"] == "s"
+
+
+@pytest.mark.parametrize("key", ["mlflow.trace_schema.version", "mlflow.trace.infoFinalized"])
+def test_a_trace_of_which_all_is_said_is_left_alone(key):
+    stored = Stored(**{key: "3"})
+    stored.take(ROOT)
+    assert stored.metadata == {key: "3"}
+
+
+def test_a_late_root_replaces_the_state_that_a_trace_was_closed_with():
+    stored = Stored()
+    stored.take(FIRST)
+    stored.close()
+    assert stored.state == "OK"
+    late = speaker("front", 1, is_root=True, state="ERROR")
+    stored.take(late)
+    assert (stored.state, stored.metadata) == ("ERROR", {"service_name": "front"})
+
+
+def test_a_damaged_marker_is_no_crash():
+    stored = Stored(**{MARKER: "nonsense"})
+    stored.take(ROOT)
+    assert stored.metadata == THE_ROOT_S
+
+
+def test_a_marker_never_outgrows_its_column():
+    flags = {"feature_flag_" + "x" * 200 + str(number): "on" for number in range(64)}
+    stored = Stored()
+    stored.take(speaker("back", 1, **flags))
+    assert len(stored.metadata[MARKER]) <= 8_000
+
+
+# --- Requests -------------------------------------------------------------------------------------
+
+ids = st.sampled_from([bytes([number]) * 16 for number in range(1, 5)])
+spans = st.lists(st.tuples(ids, st.binary(min_size=8, max_size=8), st.booleans()), max_size=6)
+
+
+@st.composite
+def requests(draw):
+    request = ExportTraceServiceRequest()
+    for resource in range(draw(st.integers(0, 3))):
+        resource_spans = request.resource_spans.add()
+        attribute = resource_spans.resource.attributes.add(key="service.name")
+        attribute.value.string_value = f"service {resource}"
+        for _ in range(draw(st.integers(0, 2))):
+            scope_spans = resource_spans.scope_spans.add()
+            for trace_id, span_id, is_root in draw(spans):
+                span = scope_spans.spans.add(trace_id=trace_id, span_id=span_id, kind=2)
+                span.parent_span_id = b"" if is_root else b"p" * 8
+    return request
+
+
+def content(request):
+    """Each span with its resource."""
+    return sorted(
+        (span.trace_id, span.span_id, span.parent_span_id, str(resource_spans.resource))
+        for resource_spans in request.resource_spans
+        for scope_spans in resource_spans.scope_spans
+        for span in scope_spans.spans
+    )
+
+
+@given(requests())
+def test_a_request_in_order_has_the_same_spans_and_its_traces_one_after_the_other(request):
+    ordered = _in_order(request)
+
+    assert content(ordered) == content(request)
+    order = [span.trace_id for span in _spans(ordered)]
+    assert order == sorted(order)
+
+
+@given(requests())
+def test_parts_of_a_request_are_the_whole(request):
+    traces = {trace_id_of(span) for span in _spans(request)}
+
+    parts = [_only(request, {trace}) for trace in traces]
+
+    assert sorted(row for part in parts for row in content(part)) == content(request)
+
+
+@given(requests())
+def test_a_root_speaks_before_any_entry(request):
+    found = speakers_of(request, Settings())
+
+    roots = {trace_id_of(span) for span in _spans(request) if not span.parent_span_id}
+    assert {trace for trace, it in found.items() if it.is_root} == roots
+    assert found.keys() == {trace_id_of(span) for span in _spans(request)}  # all are SERVER spans
+
+
+@pytest.mark.parametrize(
+    ("flags", "kind", "speaks"),
+    [
+        (0x300, 1, True),  # a remote parent
+        (0x100, 2, False),  # a parent in the same process
+        (0, 2, True),  # not said: SERVER
+        (0, 5, True),  # CONSUMER
+        (0, 3, False),  # CLIENT
+        (0, 0, False),
+    ],
+)
+def test_where_a_trace_enters_a_service(flags, kind, speaks):
+    request = ExportTraceServiceRequest()
+    request.resource_spans.add().scope_spans.add().spans.add(
+        trace_id=b"t" * 16, span_id=b"s" * 8, parent_span_id=b"p" * 8, flags=flags, kind=kind
+    )
+
+    assert bool(speakers_of(request, Settings())) is speaks
