@@ -83,20 +83,20 @@ class Fact:
     """The trace metadata that it becomes."""
     attribute: str
     """The attribute of the root span that carries it."""
-    also: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
     """Other names of `source`, read when it is not there."""
-    in_context: str | None = None
+    context_key: str | None = None
     """The key of OpenTelemetry's context, not of its baggage, that says it, read after these."""
 
 
-def _process(name: str, source: str, metadata: str, *also: str) -> Fact:
-    return Fact(name, source, metadata, attribute=metadata, also=also)
+def _process(name: str, source: str, metadata: str, *aliases: str) -> Fact:
+    return Fact(name, source, metadata, attribute=metadata, aliases=aliases)
 
 
 def _request(
-    name: str, source: str, metadata: str, *also: str, in_context: str | None = None
+    name: str, source: str, metadata: str, *aliases: str, context_key: str | None = None
 ) -> Fact:
-    return Fact(name, source, metadata, attribute=source, also=also, in_context=in_context)
+    return Fact(name, source, metadata, attribute=source, aliases=aliases, context_key=context_key)
 
 
 PROCESS_FACTS: Final = (
@@ -123,9 +123,9 @@ REQUEST_FACTS: Final = (
         SESSION_ID,
         MLFLOW_TRACE_SESSION,
         GEN_AI_CONVERSATION_ID,
-        in_context="session.id",
+        context_key="session.id",
     ),
-    _request("user", USER_ID, MLFLOW_TRACE_USER, in_context="user.id"),
+    _request("user", USER_ID, MLFLOW_TRACE_USER, context_key="user.id"),
     _request("request", CLIENT_REQUEST_ID, MLFLOW_CLIENT_REQUEST_ID),
 )
 """Who asked: known per request, from baggage. Baggage of the prefix `feature_flag_` is read too."""

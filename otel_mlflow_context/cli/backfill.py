@@ -7,7 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Final
 
-from otel_mlflow_context.cli.console import USAGE_ERROR, log_to_stderr, say, seconds
+from otel_mlflow_context.cli.console import USAGE_ERROR, log_to_stderr, print_error, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         from otel_mlflow_context.mlflow_client.backfill import CannotBackfill, backfill
     except ImportError as error:
-        say(f"{error}: pip install 'otel-mlflow-context[otlp]'")
+        print_error(f"{error}: pip install 'otel-mlflow-context[otlp]'")
         return USAGE_ERROR
     counts = dict.fromkeys(("traces", "changed", "in_progress", "failed"), 0)
     try:
@@ -103,7 +103,7 @@ def run(options: argparse.Namespace) -> int:
                 _print(progress.changes)
             _show(progress)
     except (CannotBackfill, ValueError) as error:
-        say(error)
+        print_error(error)
         return USAGE_ERROR
     if options.json:
         text = json.dumps({**counts, "dry_run": options.dry_run}, indent=2)
@@ -132,4 +132,4 @@ def _show(progress: Progress) -> None:
         sys.stderr.write(f"\r[{bar}] {progress.seen} of {progress.traces} traces{end}")
         sys.stderr.flush()
     for problem in progress.failed:
-        say(problem)
+        print_error(problem)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from otel_mlflow_context.cli.console import USAGE_ERROR, log_to_stderr, say, seconds
+from otel_mlflow_context.cli.console import USAGE_ERROR, log_to_stderr, print_error, seconds
 
 if TYPE_CHECKING:
     from otel_mlflow_context.cli.console import Commands
@@ -102,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         from otel_mlflow_context.compare import CannotCompare, Verdict, compare_versions
     except ImportError as error:
-        say(f"{error}: pip install 'otel-mlflow-context[compare]'")
+        print_error(f"{error}: pip install 'otel-mlflow-context[compare]'")
         return USAGE_ERROR
     try:
         with _progress() as progress:
@@ -119,13 +119,13 @@ def run(options: argparse.Namespace) -> int:
             )
         _write(found, options.format, options.output)
     except (CannotCompare, ValueError) as problem:
-        say(problem)
+        print_error(problem)
         return USAGE_ERROR
     except OSError as error:
-        say(f"{error.filename or 'the result'} cannot be written: {error.strerror}")
+        print_error(f"{error.filename or 'the result'} cannot be written: {error.strerror}")
         return USAGE_ERROR
     except Exception as error:
-        say(f"the question could not be answered: {type(error).__name__}: {error}")
+        print_error(f"the question could not be answered: {type(error).__name__}: {error}")
         return USAGE_ERROR
     return 1 if options.fail_on and found.verdict is Verdict.WORSE else 0
 
@@ -158,7 +158,7 @@ def _write(found: Comparison, form: str, output: Path | None) -> None:
         sys.stdout.flush()
     else:
         output.write_text(f"{text}\n", encoding="utf-8")
-        say(f"written to {output}")
+        print_error(f"written to {output}")
 
 
 @contextlib.contextmanager
@@ -170,7 +170,7 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
         def line(group: str, _: int, total: int) -> None:
             if group not in groups:
                 groups.add(group)
-                say(f"reading at most {total:,} traces of {group} ...")
+                print_error(f"reading at most {total:,} traces of {group} ...")
 
         yield line
         return

@@ -16,7 +16,7 @@ USAGE_ERROR: Final = 2
 _LONGEST: Final = 3600
 
 
-def say(problem: object) -> None:
+def print_error(problem: object) -> None:
     """Write one line to stderr, after the name of the program."""
     sys.stderr.write(f"{PROGRAM}: {problem}\n")
 

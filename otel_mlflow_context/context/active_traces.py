@@ -19,13 +19,8 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span
 from opentelemetry.trace import get_current_span
 
-from otel_mlflow_context.facts import (
-    MAX_FEATURE_FLAGS,
-    attributes_from_metadata,
-    merge_facts,
-    set_request_facts,
-    tag_attributes,
-)
+from otel_mlflow_context.facts.metadata import attributes_from_metadata, merge_facts, tag_attributes
+from otel_mlflow_context.facts.request import MAX_FEATURE_FLAGS, set_request_facts
 from otel_mlflow_context.mlflow_client import sdk_internals
 from otel_mlflow_context.semconv import FEATURE_FLAG_PREFIX, METADATA_KEYS, REQUEST_FACTS
 from otel_mlflow_context.settings import current_settings

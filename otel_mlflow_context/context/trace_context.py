@@ -14,7 +14,7 @@ from uuid import UUID
 from opentelemetry import context as context_api
 from opentelemetry.context import Context
 
-from otel_mlflow_context.facts import set_request_facts
+from otel_mlflow_context.facts.request import set_request_facts
 from otel_mlflow_context.facts.values import MAX_LENGTH, clean, max_length, request_value
 from otel_mlflow_context.semconv import CLIENT_REQUEST_ID, REQUEST_FACTS, SESSION_ID, USER_ID
 from otel_mlflow_context.settings import current_settings

@@ -15,12 +15,12 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any, Final
 
-from otel_mlflow_context.facts import metadata_from_span
+from otel_mlflow_context.facts.received_span import metadata_from_span
 from otel_mlflow_context.mlflow_client.rest import (
     Client,
-    Refused,
+    RequestRejected,
+    ServerUnavailable,
     TraceUpdate,
-    Unavailable,
     server_from,
 )
 from otel_mlflow_context.mlflow_client.time_range import start_of
@@ -125,7 +125,7 @@ def backfill(  # noqa: PLR0913  # by name, each with a default
                 unfinished=len(infos) - len(ended),
                 failed=[] if dry_run else server.write(changes, experiment_id),
             )
-    except (Unavailable, Refused) as error:
+    except (ServerUnavailable, RequestRejected) as error:
         raise CannotBackfill(f"{server.name}: {error}") from None
 
 
@@ -193,7 +193,7 @@ class _Server:
         )
         try:
             self._client.write(update, experiment_id, self._deadline())
-        except (Unavailable, Refused) as error:
+        except (ServerUnavailable, RequestRejected) as error:
             return f"{change.trace_id}: {error}"
         return None
 

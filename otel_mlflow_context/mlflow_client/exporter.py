@@ -17,7 +17,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import StatusCode
 
-from otel_mlflow_context.facts import metadata_from_attributes, metadata_from_span
+from otel_mlflow_context.facts.metadata import metadata_from_attributes
+from otel_mlflow_context.facts.received_span import metadata_from_span
 from otel_mlflow_context.facts.values import request_value
 from otel_mlflow_context.mlflow_client.readable_span import with_attributes
 from otel_mlflow_context.semconv import MLFLOW_CLIENT_REQUEST_ID, USER_ID
@@ -30,9 +31,9 @@ try:
 
     from otel_mlflow_context.mlflow_client.rest import (
         Client,
-        Refused,
+        RequestRejected,
+        ServerUnavailable,
         TraceUpdate,
-        Unavailable,
         server_from,
     )
 except ImportError as error:
@@ -136,9 +137,9 @@ class MlflowSpanExporter(SpanExporter):
                 self._otlp = self._connected(self._client, deadline)
             self._announce(self._client, spans, _halfway_to(deadline), announced)
             self._store(self._otlp, list(spans), deadline, stored)
-        except (Unavailable, Refused) as error:
+        except (ServerUnavailable, RequestRejected) as error:
             self._log_once("spans are not stored in", self._client, error)
-            if isinstance(error, Unavailable) and error.uncertain:
+            if isinstance(error, ServerUnavailable) and error.uncertain:
                 lost = self._updates([span for span in spans if span not in stored])
                 uncertain = [replace(update, uncertain=True) for update in lost]
         except Exception:
@@ -187,12 +188,12 @@ class MlflowSpanExporter(SpanExporter):
         """Send spans, in parts if need be; those that are stored are added to `stored`.
 
         Raises:
-            Unavailable, Refused: the server takes none of the rest.
+            ServerUnavailable, RequestRejected: the server takes none of the rest.
         """
         try:
             otlp.send(spans, deadline)
             stored += spans
-        except Refused as refused:
+        except RequestRejected as refused:
             if refused.status not in _INVALID:
                 raise
             trace_ids, traces = zip(*_by_trace(spans).items(), strict=True)
@@ -209,7 +210,7 @@ class MlflowSpanExporter(SpanExporter):
         )
         self._stored_in = experiment_id
         # Not worth a wait: without an answer the exporter writes the metadata, as ever.
-        with contextlib.suppress(Unavailable):
+        with contextlib.suppress(ServerUnavailable):
             self._has_plugin = client.has_plugin(min(deadline, time.monotonic() + _QUESTION))
         headers = {"x-mlflow-experiment-id": experiment_id}
         if run_id := os.environ.get(env.MLFLOW_RUN_ID):
@@ -269,11 +270,11 @@ class MlflowSpanExporter(SpanExporter):
         with_request_id = [it for it in self._updates(spans) if it.client_request_id]
 
         def announce(item: TraceUpdate) -> None:
-            with contextlib.suppress(Unavailable, Refused):
+            with contextlib.suppress(ServerUnavailable, RequestRejected):
                 client.announce(item, self._stored_in, deadline)
                 done.add(item.trace_id)
 
-        with contextlib.suppress(Unavailable):
+        with contextlib.suppress(ServerUnavailable):
             if with_request_id and not client.sets_request_ids(deadline):
                 _for_each(with_request_id, announce)
 
@@ -283,9 +284,9 @@ class MlflowSpanExporter(SpanExporter):
     def _write_one(self, client: Client, item: TraceUpdate, deadline: float) -> None:
         try:
             client.write(item, self._stored_in, deadline)
-        except Unavailable as error:
+        except ServerUnavailable as error:
             self._keep(item, client, error)
-        except Refused as refused:
+        except RequestRejected as refused:
             if item.uncertain and refused.status == HTTPStatus.NOT_FOUND:
                 if item.failures < _MAX_FAILURES:
                     self._waiting.append(replace(item, failures=item.failures + 1))
@@ -310,7 +311,7 @@ class MlflowSpanExporter(SpanExporter):
     def _log_once(self, what: str, client: Client, error: Exception) -> None:
         if what not in self._logged:
             self._logged.add(what)
-            advice = _ADVICE.get(error.status, "") if isinstance(error, Refused) else ""
+            advice = _ADVICE.get(error.status, "") if isinstance(error, RequestRejected) else ""
             _logger.warning("%s %s: %s%s", what, client.server.name, error, advice)
 
 
@@ -372,7 +373,7 @@ class _OtlpSender:
         """Send spans as one request.
 
         Raises:
-            Unavailable, Refused: they are not stored.
+            ServerUnavailable, RequestRejected: they are not stored.
         """
         self._session.deadline = deadline
         self._session.error = None
@@ -380,7 +381,7 @@ class _OtlpSender:
         if self._session.error is not None:
             raise self._session.error
         if result is not SpanExportResult.SUCCESS:
-            raise Refused(HTTPStatus.BAD_REQUEST, "the spans cannot be encoded")
+            raise RequestRejected(HTTPStatus.BAD_REQUEST, "the spans cannot be encoded")
 
 
 class _Session(requests.Session):
@@ -390,12 +391,12 @@ class _Session(requests.Session):
         super().__init__()
         self._client = client
         self.deadline = 0.0
-        self.error: Unavailable | Refused | None = None
+        self.error: ServerUnavailable | RequestRejected | None = None
 
     def send(self, request: requests.PreparedRequest, **_: Any) -> requests.Response:
         try:
             return self._client.send(request, self.deadline)
-        except (Unavailable, Refused) as error:
+        except (ServerUnavailable, RequestRejected) as error:
             self.error = error
             answer = requests.Response()
             answer.status_code = HTTPStatus.OK

@@ -49,7 +49,7 @@ def without_credentials(url: str) -> str:
     return _USER_INFO.sub("", url)
 
 
-class Unavailable(Exception):  # noqa: N818  # a state, not a mistake
+class ServerUnavailable(Exception):  # noqa: N818  # a state, not a mistake
     """The server could not be reached, or said "later" until the time was over."""
 
     def __init__(self, why: str, *, uncertain: bool = False) -> None:
@@ -58,7 +58,7 @@ class Unavailable(Exception):  # noqa: N818  # a state, not a mistake
         """Whether it may have done what it was asked all the same: it took the request."""
 
 
-class Refused(Exception):  # noqa: N818
+class RequestRejected(Exception):  # noqa: N818
     """The server answered that it will not do this."""
 
     def __init__(self, status: int, reason: str) -> None:
@@ -152,8 +152,8 @@ class Client:
             deadline: of `time.monotonic`, in seconds; no attempt goes past it.
 
         Raises:
-            Unavailable: none came.
-            Refused: the server will not do it.
+            ServerUnavailable: none came.
+            RequestRejected: the server will not do it.
         """
         request.headers.update(self.server.headers)
         if self.server.auth:
@@ -178,17 +178,17 @@ class Client:
             try:
                 found = self.call("GET", f"{path}get-by-name", {"experiment_name": name}, deadline)
                 return str(found["experiment"]["experiment_id"])
-            except Refused as refused:
+            except RequestRejected as refused:
                 if refused.status != HTTPStatus.NOT_FOUND:
                     raise
             try:
                 made = self.call("POST", f"{path}create", {"name": name}, deadline)
                 return str(made["experiment_id"])
-            except Refused as refused:
+            except RequestRejected as refused:
                 # Another process was quicker: then it is there by now.
                 if refused.status != HTTPStatus.BAD_REQUEST:
                     raise
-        raise Unavailable(f"experiment {name!r} can be neither found nor made")
+        raise ServerUnavailable(f"experiment {name!r} can be neither found nor made")
 
     def write(self, trace: TraceUpdate, experiment_id: str, deadline: float) -> None:
         """Write metadata, and the client request id, beside spans that are stored already."""
@@ -197,7 +197,9 @@ class Client:
         if trace.client_request_id and self.sets_request_ids(deadline):
             try:
                 self._post(trace, experiment_id, deadline)
-            except Refused:  # 3.11 and 3.12 do so where somebody has tagged the trace: then without
+            except (
+                RequestRejected
+            ):  # 3.11 and 3.12 do so where somebody has tagged the trace: then without
                 self._patch(trace, deadline)
         elif not trace.uncertain:
             self._patch(trace, deadline)
@@ -255,7 +257,7 @@ class Client:
         """Whether a trace whose spans are stored can still get a client request id.
 
         Raises:
-            Unavailable: the server does not say its version.
+            ServerUnavailable: the server does not say its version.
         """
         if self._version is None:
             self._version = self._ask_version(deadline)
@@ -265,7 +267,7 @@ class Client:
         try:
             request = requests.Request("GET", f"{self.server.url}/version")
             text = self.send(request.prepare(), deadline).text
-        except Refused:  # something in between that lets only the API pass
+        except RequestRejected:  # something in between that lets only the API pass
             return (0,)
         return tuple(int(number) for number in re.findall(r"\d+", text)[:2]) or (0,)
 
@@ -273,11 +275,11 @@ class Client:
         """Whether the server makes metadata of the spans itself: see `otel_mlflow_context.server`.
 
         Raises:
-            Unavailable: it gives no answer.
+            ServerUnavailable: it gives no answer.
         """
         try:
             return "version" in self.call("GET", PLUGIN_PATH, {}, deadline)
-        except (Refused, ValueError):  # a page, from something in between
+        except (RequestRejected, ValueError):  # a page, from something in between
             return False
 
     def close(self) -> None:
@@ -317,13 +319,13 @@ def _until(deadline: float, attempt: Callable[[float], requests.Response]) -> re
             why = type(error).__name__
             uncertain = uncertain or not _never_connected(error)
         except requests.RequestException as error:
-            raise Refused(0, type(error).__name__) from None
+            raise RequestRejected(0, type(error).__name__) from None
         else:
             # A redirect is no success: it leads to a login page.
             if HTTPStatus.OK <= answer.status_code < HTTPStatus.MULTIPLE_CHOICES:
                 return answer
             if answer.status_code not in _TRANSIENT:
-                raise Refused(answer.status_code, _reason(answer))
+                raise RequestRejected(answer.status_code, _reason(answer))
             why = f"{answer.status_code}: {_reason(answer)}"
             uncertain = uncertain or answer.status_code in _OF_PROXIES
             asked_to_wait = _seconds(answer.headers.get("Retry-After", ""))
@@ -333,7 +335,7 @@ def _until(deadline: float, attempt: Callable[[float], requests.Response]) -> re
         if time.monotonic() + pause >= deadline:
             break
         time.sleep(pause)
-    raise Unavailable(why, uncertain=uncertain)
+    raise ServerUnavailable(why, uncertain=uncertain)
 
 
 def _never_connected(error: requests.RequestException) -> bool:

@@ -11,7 +11,8 @@ from dataclasses import replace
 from mlflow.tracking.context.abstract_context import RunContextProvider
 
 from otel_mlflow_context.detectors import detect_resource
-from otel_mlflow_context.facts import metadata_from_attributes, process_facts
+from otel_mlflow_context.facts.metadata import metadata_from_attributes
+from otel_mlflow_context.facts.process import process_facts
 from otel_mlflow_context.settings import current_settings
 
 

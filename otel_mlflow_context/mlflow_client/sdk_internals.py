@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 
-from otel_mlflow_context.facts import (
-    apply_user_id_setting,
+from otel_mlflow_context.facts.metadata import (
     attributes_from_metadata,
     fact_keys,
     merge_facts,
     metadata_from_attributes,
     tag_attributes,
 )
+from otel_mlflow_context.facts.request import apply_user_id_setting
 from otel_mlflow_context.facts.values import request_value
 from otel_mlflow_context.mlflow_client.readable_span import with_attributes
 from otel_mlflow_context.semconv import (

@@ -12,14 +12,14 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from otel_mlflow_context.context import active_traces
-from otel_mlflow_context.facts import (
-    RequestFacts,
+from otel_mlflow_context.facts.metadata import (
     attributes_from_metadata,
     merge_facts,
     metadata_from_attributes,
-    process_facts,
     tag_attributes,
 )
+from otel_mlflow_context.facts.process import process_facts
+from otel_mlflow_context.facts.request import RequestFacts
 from otel_mlflow_context.mlflow_client import sdk_internals
 from otel_mlflow_context.settings import current_settings
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from otel_mlflow_context.facts import metadata_from_span
+from otel_mlflow_context.facts.received_span import metadata_from_span
 from otel_mlflow_context.settings import Settings
 
 # https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/trace/v1/trace.proto

@@ -11,7 +11,7 @@ from opentelemetry import baggage, trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from otel_mlflow_context import trace_context
-from otel_mlflow_context.facts import RequestFacts
+from otel_mlflow_context.facts.request import RequestFacts
 from otel_mlflow_context.settings import Settings
 
 tracer = TracerProvider().get_tracer("test")

@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags
 
 from otel_mlflow_context import settings, trace_context
-from otel_mlflow_context.facts import RequestFacts
+from otel_mlflow_context.facts.request import RequestFacts
 from otel_mlflow_context.propagators import (
     MlflowHeadersPropagator,
     TrustedBaggagePropagator,

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Final
 
-from otel_mlflow_context.cli.console import log_to_stderr, say
+from otel_mlflow_context.cli.console import log_to_stderr, print_error
 
 if TYPE_CHECKING:
     from otel_mlflow_context.cli.console import Commands
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
     command = options.program[1:] if options.program[:1] == ["--"] else options.program
     description = describe(command)
     for problem in description.problems:
-        say(problem)
+        print_error(problem)
     as_json = options.json
     text = json.dumps(description.as_dict(), indent=2) if as_json else description.as_text()
     sys.stdout.write(f"{text}\n")

@@ -16,7 +16,7 @@ from otel_mlflow_context.detectors._paths import working_directory
 from otel_mlflow_context.detectors.deployment import variable_findings
 from otel_mlflow_context.detectors.program.command_line import Program, program_of
 from otel_mlflow_context.detectors.source import source_attributes
-from otel_mlflow_context.facts import process_facts
+from otel_mlflow_context.facts.process import process_facts
 from otel_mlflow_context.facts.values import clean
 from otel_mlflow_context.semconv import PROCESS_FACTS, Fact
 from otel_mlflow_context.settings import current_settings
@@ -123,7 +123,7 @@ def _shown(fact: Fact, value: str | None, sources: Iterable[Sequence[Finding]]) 
         Said(text, finding.source)
         for source in sources
         for finding in source
-        if finding.attribute in (fact.source, *fact.also) and (text := clean(finding.value))
+        if finding.attribute in (fact.source, *fact.aliases) and (text := clean(finding.value))
     ]
     if value is None:
         return Shown(fact.name, fact.metadata, None, None, tuple(said), _HINTS[fact.source])

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from otel_mlflow_context.cli.console import log_to_stderr, say
+from otel_mlflow_context.cli.console import log_to_stderr, print_error
 
 if TYPE_CHECKING:
     from otel_mlflow_context.cli.console import Commands
@@ -89,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
     if options.package:
         folder = _folder_of(options.package, here)
         if folder is None:
-            say(
+            print_error(
                 f"there is no package {options.package} with an __init__.py in src or in the "
                 "working directory, and none is installed"
             )
@@ -101,7 +101,7 @@ def run(options: argparse.Namespace) -> int:
         program = Program(directory=here, script=here)
     stamp = stamp_of(current_findings(here, program), options.version)
     if not {"commit", "version"} & stamp.keys():
-        say(
+        print_error(
             "neither a commit nor a version is known here, so no stamp is written; run it in a "
             "git checkout that has a commit, or give --version"
         )
@@ -109,9 +109,9 @@ def run(options: argparse.Namespace) -> int:
     try:
         write(stamp, file)
     except OSError as error:
-        say(f"{file} cannot be written: {error.strerror}")
+        print_error(f"{file} cannot be written: {error.strerror}")
         return 1
-    say(f"wrote {file}")
+    print_error(f"wrote {file}")
     sys.stdout.write(as_json(stamp))
     return 0
 

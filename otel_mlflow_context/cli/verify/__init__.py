@@ -7,7 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Final
 
-from otel_mlflow_context.cli.console import USAGE_ERROR, log_to_stderr, say, seconds
+from otel_mlflow_context.cli.console import USAGE_ERROR, log_to_stderr, print_error, seconds
 
 if TYPE_CHECKING:
     from otel_mlflow_context.cli.console import Commands
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         from otel_mlflow_context.cli.verify.verification import verify
     except ImportError as error:
-        say(error)
+        print_error(error)
         return USAGE_ERROR
     except Exception as error:
         # OpenTelemetry reads some of its variables when it is imported, and raises for bad ones.
@@ -67,13 +67,13 @@ def run(options: argparse.Namespace) -> int:
         if options.json:
             result = {"ok": False, "server": None, "trace_id": None, "problem": problem}
             sys.stdout.write(f"{json.dumps({**result, 'facts': []}, indent=2)}\n")
-        say(f"{problem}; correct the OTEL_ variables")
+        print_error(f"{problem}; correct the OTEL_ variables")
         return 1
-    say("sending a trace and reading it back ...")
+    print_error("sending a trace and reading it back ...")
     found = verify(timeout=options.timeout)
     text = json.dumps(found.as_dict(), indent=2) if options.json else found.as_text()
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
     if found.problem:
-        say(found.problem)
+        print_error(found.problem)
     return 0 if found.ok else 1

@@ -26,12 +26,12 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from otel_mlflow_context.context.trace_context import trace_context
-from otel_mlflow_context.facts import metadata_from_attributes
+from otel_mlflow_context.facts.metadata import metadata_from_attributes
 from otel_mlflow_context.mlflow_client.exporter import MlflowSpanExporter
 from otel_mlflow_context.mlflow_client.rest import (
     Client,
-    Refused,
-    Unavailable,
+    RequestRejected,
+    ServerUnavailable,
     server_from,
     without_credentials,
 )
@@ -230,9 +230,9 @@ def _check_experiment(client: Client, timeout: float) -> None:
             "GET", "/api/2.0/mlflow/experiments/get", {"experiment_id": experiment_id}, deadline
         )
         deleted = answer["experiment"].get("lifecycle_stage") == "deleted"
-    except Unavailable as error:
+    except ServerUnavailable as error:
         raise _Problem(_why_unavailable(error)) from None
-    except Refused as refused:
+    except RequestRejected as refused:
         if given and refused.status in (HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST, 500):
             raise _Problem(
                 f"{what} is no experiment of this server ({refused}): correct it, or unset it "
@@ -274,9 +274,9 @@ def _read_back(client: Client, root: ReadableSpan, timeout: float) -> tuple[str,
             "GET", f"/api/3.0/mlflow/traces/{trace_id}", {}, time.monotonic() + timeout
         )
         return trace_id, dict(answer["trace"]["trace_info"].get("trace_metadata") or {})
-    except Unavailable as error:
+    except ServerUnavailable as error:
         why = _why_unavailable(error)
-    except Refused as refused:
+    except RequestRejected as refused:
         if refused.status == HTTPStatus.NOT_FOUND:
             raise _Problem(
                 "the server took the trace but does not have it: see that "
@@ -315,7 +315,7 @@ def _complaints() -> Iterator[list[Exception | str]]:
 # --- What to do next -------------------------------------------------------------------------
 
 
-def _why_unavailable(error: Unavailable) -> str:
+def _why_unavailable(error: ServerUnavailable) -> str:
     if "SSLError" in str(error):
         return (
             f"the server's TLS certificate is not trusted ({error}): set "
@@ -327,7 +327,7 @@ def _why_unavailable(error: Unavailable) -> str:
     )
 
 
-def _why_refused(refused: Refused, needed: str = "") -> str:
+def _why_refused(refused: RequestRejected, needed: str = "") -> str:
     if refused.status == HTTPStatus.UNAUTHORIZED:
         return (
             f"the server does not know who asks ({refused}): set {env.MLFLOW_TRACKING_USERNAME} "
@@ -341,29 +341,29 @@ def _why_refused(refused: Refused, needed: str = "") -> str:
 
 def _why_not_stored(said: list[Exception | str]) -> str:
     for error in said:
-        if isinstance(error, Refused) and error.status in _TOO_OLD:
+        if isinstance(error, RequestRejected) and error.status in _TOO_OLD:
             return (
                 f"the server takes no traces at /v1/traces ({error}): it is older than MLflow 3.6, "
                 "upgrade it; or a proxy does not pass this path on"
             )
-        if isinstance(error, Refused):
+        if isinstance(error, RequestRejected):
             return f"the trace is not stored: {_why_refused(error)}"
-        if isinstance(error, Unavailable):
+        if isinstance(error, ServerUnavailable):
             return f"the trace is not stored: {_why_unavailable(error)}"
     return f"the trace is not stored: {_listed(said)}"
 
 
 def _why_missing(said: list[Exception | str]) -> str:
     for error in said:
-        if isinstance(error, Refused) and error.status in _TOO_OLD:
+        if isinstance(error, RequestRejected) and error.status in _TOO_OLD:
             return (
                 f"the spans are stored, but not their metadata ({error}): a proxy must let PATCH "
                 "of /api/2.0/mlflow/traces/ pass"
             )
-        if isinstance(error, Refused):
+        if isinstance(error, RequestRejected):
             why = _why_refused(error, "metadata needs EDIT permission on the experiment")
             return f"the spans are stored, but not their metadata: {why}"
-        if isinstance(error, Unavailable):
+        if isinstance(error, ServerUnavailable):
             return f"the spans are stored, but not their metadata: {_why_unavailable(error)}"
     return f"the spans are stored, but not all their metadata: {_listed(said)}"
 

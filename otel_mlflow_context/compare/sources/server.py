@@ -20,7 +20,12 @@ from otel_mlflow_context.compare.sources.base import (
     not_there,
     values_of,
 )
-from otel_mlflow_context.mlflow_client.rest import Client, Refused, Unavailable, server_from
+from otel_mlflow_context.mlflow_client.rest import (
+    Client,
+    RequestRejected,
+    ServerUnavailable,
+    server_from,
+)
 from otel_mlflow_context.settings import environment_variables as env
 
 _FIRST_ANSWER: Final = 10.0
@@ -61,12 +66,12 @@ class ServerSource:
                 )
             said = found["experiment"]
             return Experiment(id=str(said["experiment_id"]), name=str(said["name"]))
-        except Refused as refused:
+        except RequestRejected as refused:
             if refused.status in _WHO:
                 raise self._problem(refused) from None
             try:
                 others = self._call("POST", f"{path}search", {"max_results": _LISTED})
-            except Refused:
+            except RequestRejected:
                 raise self._problem(refused) from None
             names = [str(it["name"]) for it in others.get("experiments") or ()]
             raise not_there(name or str(experiment_id), names, self.name) from None
@@ -91,7 +96,7 @@ class ServerSource:
         body.update({key: value for key, value in times.items() if value is not None})
         try:
             answer = self._call("POST", "/api/3.0/mlflow/traces/metrics", body)
-        except Refused as refused:
+        except RequestRejected as refused:
             if refused.status in _UNKNOWN:
                 raise NoAggregation(f"MLflow before 3.10 does not, {refused.status}") from None
             if refused.status == HTTPStatus.BAD_REQUEST:
@@ -128,7 +133,7 @@ class ServerSource:
             body["page_token"] = token
         try:
             answer = self._call("POST", "/api/3.0/mlflow/traces/search", body)
-        except Refused as refused:
+        except RequestRejected as refused:
             raise self._problem(refused) from None
         traces = [_trace(info) for info in answer.get("traces") or ()]
         return traces, answer.get("next_page_token") or None
@@ -140,7 +145,7 @@ class ServerSource:
         timeout = min(self._timeout, _FIRST_ANSWER) if first else self._timeout
         try:
             answer = self._client.call(method, path, body, time.monotonic() + timeout)
-        except Unavailable as error:
+        except ServerUnavailable as error:
             raise CannotCompare(
                 f"{self.name} does not answer within {timeout:g} s ({error}): see that the server "
                 f"runs, and that {env.MLFLOW_TRACKING_URI} is its address"
@@ -151,7 +156,7 @@ class ServerSource:
             raise self._no_mlflow()
         return answer
 
-    def _problem(self, refused: Refused) -> CannotCompare:
+    def _problem(self, refused: RequestRejected) -> CannotCompare:
         if refused.status in _WHO:
             return CannotCompare(
                 f"{self.name} lets nobody unknown read ({refused}): set "

@@ -1,0 +1,33 @@
+"""The trace metadata of a span that was received or stored, with its resource."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from otel_mlflow_context.facts.metadata import metadata_from_attributes
+from otel_mlflow_context.facts.process import process_facts
+from otel_mlflow_context.facts.values import clean
+from otel_mlflow_context.semconv import GIT_METADATA
+from otel_mlflow_context.settings import Settings
+
+
+def metadata_from_span(
+    attributes: Mapping[str, object], resource: Mapping[str, object], settings: Settings
+) -> dict[str, str]:
+    """The trace metadata (and client request id) of an entry span.
+
+    Args:
+        attributes: of the span; they take precedence.
+        resource: the attributes of its resource, in the names of the semantic conventions.
+        settings: `metadata_keys` and `source_type` are used.
+    """
+    own = metadata_from_attributes(attributes)
+    declared = {
+        key: value
+        for key in settings.metadata_keys
+        if (value := clean(attributes.get(key))) is not None
+    }
+    others = metadata_from_attributes(process_facts([resource], settings))
+    if not GIT_METADATA.isdisjoint(own):
+        others = {key: value for key, value in others.items() if key not in GIT_METADATA}
+    return {**others, **declared, **own}
