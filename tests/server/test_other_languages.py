@@ -12,8 +12,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from collector import Relay
 from servers import free_port
-from test_collector import Relay
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "node_service"

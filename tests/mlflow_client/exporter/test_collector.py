@@ -1,71 +1,21 @@
-"""What arrives by way of a Collector: the example's table, row by row.
-
-No Collector runs here. A relay stands in for it: it takes OTLP, puts what came in many requests
-into one, and sends that on as the example's configuration says.
-"""
+"""What arrives by way of a Collector: the example's table, row by row."""
 
 from __future__ import annotations
 
-import gzip
 import os
-import re
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import pytest
-import requests
-import yaml
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from collector import EXAMPLE, Relay
 from packaging.version import Version
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "collector"
 MLFLOW = Version(mlflow.__version__)
-
-
-class Relay(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self, environment: dict[str, str]) -> None:
-        super().__init__(("127.0.0.1", 0), _RelayHandler)
-        text = re.sub(
-            r"\$\{env:(\w+)\}",
-            lambda match: environment[match[1]],
-            (EXAMPLE / "collector.yaml").read_text(),
-        )
-        self.configuration = yaml.safe_load(text)
-        self.exporter = self.configuration["exporters"]["otlphttp/mlflow"]
-        self.batch = ExportTraceServiceRequest()
-
-    def send_on(self) -> None:
-        assert (self.exporter["encoding"], self.exporter["compression"]) == ("proto", "none")
-        requests.post(
-            self.exporter["traces_endpoint"],
-            data=self.batch.SerializeToString(),
-            headers={**self.exporter["headers"], "Content-Type": "application/x-protobuf"},
-            timeout=30,
-        ).raise_for_status()
-
-
-class _RelayHandler(BaseHTTPRequestHandler):
-    server: Relay
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.headers.get("Content-Encoding") == "gzip":
-            body = gzip.decompress(body)
-        self.server.batch.MergeFrom(ExportTraceServiceRequest.FromString(body))
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 @pytest.fixture

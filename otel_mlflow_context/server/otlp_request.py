@@ -1,0 +1,92 @@
+"""OTLP trace requests as messages: decoded from protobuf or JSON, and split by trace."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Collection, Iterator
+from typing import Any, Final
+
+from google.protobuf.json_format import ParseDict
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+PROTOBUF: Final = "application/x-protobuf"
+JSON: Final = "application/json"
+_HEX_IDS: Final = ("traceId", "spanId", "parentSpanId")
+
+
+def parse(body: bytes, media_type: str) -> ExportTraceServiceRequest:
+    """Decode a request body.
+
+    Raises:
+        Exception: the decoder's, for a body that is not a request with spans.
+    """
+    request = ExportTraceServiceRequest()
+    if media_type == PROTOBUF:
+        request.ParseFromString(body)
+    elif media_type == JSON:
+        ParseDict(_with_base64_ids(json.loads(body)), request, ignore_unknown_fields=True)
+    else:
+        raise ValueError(media_type)
+    if next(spans_of(request), None) is None:
+        raise ValueError("no spans")
+    return request
+
+
+def _with_base64_ids(request: Any) -> Any:
+    """OTLP/JSON has ids in hex, where Protocol Buffers' JSON mapping has base64 for bytes."""
+    for resource_spans in request.get("resourceSpans", ()):
+        for scope_spans in resource_spans.get("scopeSpans", ()):
+            for span in scope_spans.get("spans", ()):
+                for name in filter(span.get, _HEX_IDS):
+                    span[name] = base64.b64encode(bytes.fromhex(span[name])).decode("ascii")
+    return request
+
+
+def mlflow_trace_id(span: Span) -> str:
+    return f"tr-{span.trace_id.hex()}"
+
+
+def spans_of(request: ExportTraceServiceRequest) -> Iterator[Span]:
+    for resource_spans in request.resource_spans:
+        for scope_spans in resource_spans.scope_spans:
+            yield from scope_spans.spans
+
+
+def select_traces(
+    request: ExportTraceServiceRequest, trace_ids: Collection[str]
+) -> ExportTraceServiceRequest:
+    """The part of a request that belongs to the given traces."""
+    part = ExportTraceServiceRequest()
+    part.CopyFrom(request)
+    for resource_spans in part.resource_spans:
+        for scope_spans in resource_spans.scope_spans:
+            kept = [span for span in scope_spans.spans if mlflow_trace_id(span) in trace_ids]
+            del scope_spans.spans[:]
+            scope_spans.spans.extend(kept)
+    return part
+
+
+def sort_by_trace(request: ExportTraceServiceRequest) -> ExportTraceServiceRequest:
+    """The same spans, trace by trace in the order of their ids.
+
+    MLflow locks traces in the order in which it creates them. Two concurrent requests with the same
+    traces in different orders would deadlock, and the database would abort one of them.
+    """
+    spans = [
+        (span.trace_id, resource_spans, scope_spans, span)
+        for resource_spans in request.resource_spans
+        for scope_spans in resource_spans.scope_spans
+        for span in scope_spans.spans
+    ]
+    ordered = ExportTraceServiceRequest()
+    last: Any = None
+    for _, resource_spans, scope_spans, span in sorted(spans, key=lambda it: it[0]):
+        if last is not scope_spans:
+            last = scope_spans
+            target = ordered.resource_spans.add(
+                resource=resource_spans.resource, schema_url=resource_spans.schema_url
+            ).scope_spans.add(scope=scope_spans.scope, schema_url=scope_spans.schema_url)
+        target.spans.append(span)
+    return ordered
