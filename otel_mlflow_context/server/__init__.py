@@ -1,4 +1,4 @@
-"""MLflow's own server, with one difference: spans that come by OTLP bring their trace's metadata.
+"""MLflow's own server, which also stores the trace metadata that OTLP spans carry.
 
 ``mlflow server --app-name otel-mlflow-context`` (entry point ``mlflow.app``), or
 ``otel-mlflow-context-basic-auth`` for MLflow's basic authentication. See docs/server.md.
@@ -12,31 +12,29 @@ __all__ = ["create_app", "create_basic_auth_app"]
 
 
 def create_app() -> Any:
-    """MLflow's ASGI application, with the route for spans replaced.
+    """MLflow's ASGI application with another route for OTLP spans.
 
     Raises:
-        UnsupportedMlflowError: this MLflow, or how it is started, is not one that this works with.
+        UnsupportedMlflowError: this MLflow, or how it was started, is not supported.
     """
     from otel_mlflow_context.server import mlflow_internals
 
-    return _with_metadata(mlflow_internals.app())
+    return _with_plugin(mlflow_internals.app())
 
 
 def create_basic_auth_app() -> Any:
     """The same with the users and permissions of ``--app-name basic-auth``."""
     from otel_mlflow_context.server import mlflow_internals
 
-    return _with_metadata(mlflow_internals.basic_auth_app())
+    return _with_plugin(mlflow_internals.basic_auth_app())
 
 
-def _with_metadata(app: Any) -> Any:
-    from otel_mlflow_context.server import mlflow_internals
-    from otel_mlflow_context.server.abandoned_traces import Closer
-    from otel_mlflow_context.server.route import InfoRoute, IngestRoute
+def _with_plugin(app: Any) -> Any:
+    from otel_mlflow_context.server import mlflow_internals, route
+    from otel_mlflow_context.server.abandoned_traces import AbandonedTraces
 
     store = mlflow_internals.store()
-    closer = Closer(store)
-    store.watch(closer.seen)
-    # First, so that they are asked before MLflow's own: behind its middleware all the same.
-    app.router.routes[:0] = [IngestRoute(app.router, store), InfoRoute()]
+    store.instrument(on_trace_without_root=AbandonedTraces(store).track)
+    # Before MLflow's routes, but behind its middleware, which authenticates.
+    app.router.routes[:0] = [route.TracesRoute(app.router, store), route.plugin_route()]
     return app

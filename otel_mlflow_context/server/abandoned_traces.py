@@ -1,4 +1,4 @@
-"""Traces whose root never comes are closed after a time: a load balancer or a browser has it."""
+"""Ends traces whose root span never arrives, as when a load balancer or a browser made it."""
 
 from __future__ import annotations
 
@@ -14,52 +14,52 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-_MOST_TRACES: Final = 100_000
-"""Traces that one process waits for; more are closed when a server starts again."""
-_SHORTEST_SLEEP: Final = 1.0
-_LONGEST_SLEEP: Final = 30.0
-"""Seconds between two looks, at least and at most."""
+_MAX_TRACES: Final = 100_000
+"""Traces that one process keeps in memory; more are ended after the next start of a server."""
+_MIN_INTERVAL: Final = 1.0
+_MAX_INTERVAL: Final = 30.0
+"""Seconds between two checks."""
 
 
-class Closer:
-    """Closes traces, in a thread of its own."""
+class AbandonedTraces:
+    """Ends a trace, in a background thread, when its root has not come within a time."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._after = current_settings().close_after
-        self._due: dict[str, float] = {}
+        self._timeout = current_settings().close_after
+        self._deadlines: dict[str, float] = {}
         self._lock = threading.Lock()
-        if self._after:
+        if self._timeout:
             threading.Thread(
-                target=self._run, name="otel-mlflow-context-closer", daemon=True
+                target=self._run, name="otel-mlflow-context-abandoned-traces", daemon=True
             ).start()
 
-    def seen(self, trace_id: str) -> None:
-        """An entry span speaks for a trace: its root may still come."""
+    def track(self, trace_id: str) -> None:
+        """Start, or start again, the time of a trace that has an entry span but no root."""
         with self._lock:
-            if self._after and len(self._due) < _MOST_TRACES:
-                self._due[trace_id] = time.monotonic() + self._after
+            if self._timeout and len(self._deadlines) < _MAX_TRACES:
+                self._deadlines[trace_id] = time.monotonic() + self._timeout
 
     def _run(self) -> None:
         try:
-            # What was left by a server before this one. It may take the database a while.
-            for trace_id in self._store.waiting():
-                self.seen(trace_id)
+            # Left by an earlier process. A query over all traces may take long.
+            for trace_id in self._store.traces_without_root():
+                self.track(trace_id)
         except Exception:
             _logger.exception("traces without a root from before this start stay in progress")
         while True:
-            time.sleep(max(_SHORTEST_SLEEP, min(_LONGEST_SLEEP, self._after / 4)))
-            for trace_id in self._take_due():
+            time.sleep(max(_MIN_INTERVAL, min(_MAX_INTERVAL, self._timeout / 4)))
+            for trace_id in self._take_expired():
                 try:
-                    self._store.close(trace_id)
+                    self._store.end_abandoned(trace_id)
                 except Exception:
-                    _logger.warning("%s is not closed, later again", trace_id, exc_info=True)
-                    self.seen(trace_id)
+                    _logger.warning("%s could not be ended, will retry", trace_id, exc_info=True)
+                    self.track(trace_id)
 
-    def _take_due(self) -> list[str]:
+    def _take_expired(self) -> list[str]:
         now = time.monotonic()
         with self._lock:
-            due = [trace_id for trace_id, at in self._due.items() if at <= now]
-            for trace_id in due:
-                del self._due[trace_id]
-        return due
+            expired = [trace_id for trace_id, at in self._deadlines.items() if at <= now]
+            for trace_id in expired:
+                del self._deadlines[trace_id]
+        return expired

@@ -1,6 +1,6 @@
-"""Everything of MLflow's insides that the plugin touches, and a check that it is as expected.
+"""MLflow's private API that the plugin uses, and the checks that it is as expected.
 
-Seen in MLflow 3.6.0, 3.12.0 and 3.17.2.
+As in MLflow 3.6.0, 3.12.0 and 3.17.2.
 """
 
 from __future__ import annotations
@@ -14,8 +14,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from otel_mlflow_context.server.entry_spans import Speaker
-from otel_mlflow_context.server.trace_metadata import IN_PROGRESS, MARKER, change_for, closed
+from otel_mlflow_context.server.entry_spans import EntrySpan
+from otel_mlflow_context.server.trace_metadata import (
+    ENTRY_SPAN_KEY,
+    IN_PROGRESS,
+    abandoned,
+    trace_update,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -27,15 +32,16 @@ _STATIC_PREFIX: Final = "_MLFLOW_STATIC_PREFIX"
 _RETRIES: Final = "_LOG_SPANS_MAX_TRACE_CREATE_RETRIES"
 _MANY_RETRIES: Final = 1_000
 
-OnMarked = Callable[[str], None]
+OnTraceWithoutRoot = Callable[[str], None]
+"""Called with the trace's id."""
 
 
 class UnsupportedMlflowError(Exception):
-    """This MLflow, or how it was started, is not one that the plugin works with."""
+    """This MLflow, or how it was started, is not supported."""
 
 
 def app() -> Any:
-    """MLflow's application, of its own module."""
+    """MLflow's ASGI application."""
     _check_start()
     from mlflow.server import fastapi_app
 
@@ -43,7 +49,7 @@ def app() -> Any:
 
 
 def basic_auth_app() -> Any:
-    """MLflow's application with its basic authentication."""
+    """MLflow's ASGI application with basic authentication."""
     _check_start()
     from mlflow.server import auth
 
@@ -51,7 +57,7 @@ def basic_auth_app() -> Any:
 
 
 def static_prefix() -> str:
-    """What stands before every path: ``mlflow server --static-prefix``."""
+    """The prefix of all paths: ``mlflow server --static-prefix``."""
     return os.environ.get(_STATIC_PREFIX, "").rstrip("/")
 
 
@@ -59,14 +65,14 @@ def store() -> Store:
     """The store that MLflow's routes write to.
 
     Raises:
-        UnsupportedMlflowError: it is no SQL database, or another than expected.
+        UnsupportedMlflowError: it is no SQL database, or its API has changed.
     """
     from mlflow.server.handlers import _get_tracking_store
     from mlflow.store.tracking import sqlalchemy_store
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    # Each time that two requests make the same trace, one of them starts again; after some times
-    # MLflow leaves that trace's spans out, and answers 200.
+    # When two requests create the same trace, one of them has to start again. After this many
+    # retries MLflow would drop the trace's spans, and still answer 200.
     if hasattr(sqlalchemy_store, _RETRIES):
         setattr(sqlalchemy_store, _RETRIES, max(getattr(sqlalchemy_store, _RETRIES), _MANY_RETRIES))
     found = _get_tracking_store()
@@ -93,12 +99,12 @@ def _check_start() -> None:
 
 def _checked(application: Any) -> Any:
     if not hasattr(getattr(application, "router", None), "routes"):
-        raise UnsupportedMlflowError(f"{_NEEDS}: its application is of another kind")
+        raise UnsupportedMlflowError(f"{_NEEDS}: its application has no routes")
     return application
 
 
 class Store:
-    """MLflow's SQL store, which writes metadata in the transaction that stores the spans."""
+    """MLflow's SQL store, which also writes metadata in the transaction that stores spans."""
 
     def __init__(self, store: Any) -> None:
         from mlflow.store.tracking.dbmodels import models
@@ -106,16 +112,14 @@ class Store:
         self._store = store
         self._infos = models.SqlTraceInfo
         self._metadata = models.SqlTraceMetadata
-        self._speaking: ContextVar[_Batch | None] = ContextVar("speaking", default=None)
-        self._logged: set[str] = set()
         missing = [
             name
-            for owner, name in (
-                (store, "ManagedSessionMaker"),
-                (store, "log_spans"),
-                *((self._infos, name) for name in ("request_id", "status", "client_request_id")),
-                *((self._metadata, name) for name in ("request_id", "key", "value")),
+            for owner, names in (
+                (store, ("ManagedSessionMaker", "log_spans")),
+                (self._infos, ("request_id", "status", "client_request_id")),
+                (self._metadata, ("request_id", "key", "value")),
             )
+            for name in names
             if not hasattr(owner, name)
         ]
         if not missing and "spans" not in inspect.signature(store.log_spans).parameters:
@@ -123,84 +127,88 @@ class Store:
         if missing:
             raise UnsupportedMlflowError(f"{_NEEDS}: its store has no {', '.join(missing)}")
         self._make_session = store.ManagedSessionMaker
-        # Sessions that MLflow opens inside of another one of `log_spans` are not that one.
-        self._depth: ContextVar[int] = ContextVar("depth", default=0)
+        self._export: ContextVar[_Export | None] = ContextVar("export", default=None)
+        self._logged: set[str] = set()
 
-    def watch(self, on_marked: OnMarked) -> None:
-        """Write the metadata of what `speaking` says whenever MLflow stores spans."""
+    def instrument(self, on_trace_without_root: OnTraceWithoutRoot) -> None:
+        """Wrap the store's `log_spans` and its sessions, to write the metadata of `metadata_of`."""
         make_session, log_spans = self._make_session, self._store.log_spans
 
         @contextmanager
-        def with_metadata(*args: Any, **kwargs: Any) -> Iterator[Any]:
-            depth = self._depth.get()
-            token = self._depth.set(depth + 1)
-            try:
-                with make_session(*args, **kwargs) as session:
+        def session_with_metadata(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            export = self._export.get()
+            with make_session(*args, **kwargs) as session:
+                # The one that stores the spans; `log_spans` may open others inside of it.
+                is_outermost = export is not None and bool(export.trace_ids) and not export.session
+                if export is None or not is_outermost:
                     yield session
-                    batch = self._speaking.get()
-                    if batch is not None and batch.storing and depth == 0:
-                        self._write(session, batch, on_marked)
-            finally:
-                self._depth.reset(token)
+                    return
+                export.session = session
+                try:
+                    yield session
+                    self._write(session, export, on_trace_without_root)
+                finally:
+                    export.session = None
 
-        def watched(location: Any, spans: Any, *args: Any, **kwargs: Any) -> Any:
-            batch = self._speaking.get()
-            if batch is None:
+        def log_spans_with_metadata(location: Any, spans: Any, *args: Any, **kwargs: Any) -> Any:
+            export = self._export.get()
+            if export is None:
                 return log_spans(location, spans, *args, **kwargs)
-            batch.storing = {span.trace_id for span in spans}
+            export.trace_ids = {span.trace_id for span in spans}
             try:
                 result = log_spans(location, spans, *args, **kwargs)
-                if batch.storing and not batch.is_written:
-                    self._log_once("this MLflow stores spans in another way: %s", _NEEDS)
+                if export.trace_ids and not export.had_session:
+                    self._log_once(f"this MLflow stores spans in another way: {_NEEDS}")
                 return result
             finally:
-                batch.storing = set()
+                export.trace_ids = set()
 
-        self._store.ManagedSessionMaker = with_metadata
-        self._store.log_spans = watched
+        self._store.ManagedSessionMaker = session_with_metadata
+        self._store.log_spans = log_spans_with_metadata
 
     @contextmanager
-    def speaking(self, speakers: Mapping[str, Speaker]) -> Iterator[None]:
-        """What is stored meanwhile, in this context, gets the metadata that these spans say."""
-        batch = _Batch(speakers)
-        token = self._speaking.set(batch)
+    def metadata_of(self, entry_spans: Mapping[str, EntrySpan]) -> Iterator[None]:
+        """Write the metadata of these entry spans when MLflow stores spans in this context."""
+        token = self._export.set(_Export(entry_spans))
         try:
             yield
         finally:
-            self._speaking.reset(token)
+            self._export.reset(token)
 
-    def _write(self, session: Any, batch: _Batch, on_marked: OnMarked) -> None:
-        """Write metadata in a transaction that is about to end. It never costs the spans."""
-        batch.is_written = True
-        speakers = [it for it in batch.speakers.values() if it.trace_id in batch.storing]
-        if not speakers:
+    def _write(
+        self, session: Any, export: _Export, on_trace_without_root: OnTraceWithoutRoot
+    ) -> None:
+        """Write metadata in a transaction that is about to end. A failure never costs the spans."""
+        export.had_session = True
+        entries = [it for it in export.entry_spans.values() if it.trace_id in export.trace_ids]
+        if not entries:
             return
-        session.flush()  # what is wrong with the spans is MLflow's to say
+        session.flush()  # invalid spans are MLflow's to report
         try:
             with session.begin_nested():
-                marked = self._write_all(session, speakers)
+                without_root = self._update_traces(session, entries)
         except Exception:
             self._log_once(
-                "the metadata of traces is not written; their spans are stored", exc_info=True
+                "metadata of traces is not written; their spans are stored", exc_info=True
             )
             return
-        for trace_id in marked:
-            on_marked(trace_id)
+        for trace_id in without_root:
+            on_trace_without_root(trace_id)
 
-    def _log_once(self, message: str, *args: object, exc_info: bool = False) -> None:
+    def _log_once(self, message: str, *, exc_info: bool = False) -> None:
         if message not in self._logged:
             self._logged.add(message)
-            _logger.error(message, *args, exc_info=exc_info)
+            _logger.error(message, exc_info=exc_info)
 
-    def _write_all(self, session: Any, speakers: Sequence[Speaker]) -> list[str]:
-        """Write what each changes; the traces that wait for their root now."""
+    def _update_traces(self, session: Any, entries: Sequence[EntrySpan]) -> list[str]:
+        """Write what each entry span changes; the ids of those traces that have no root yet."""
         from sqlalchemy import delete, insert, select, update
 
         infos, rows = self._infos, self._metadata
-        ids = [speaker.trace_id for speaker in speakers]
-        states = {
-            trace_id: (state, request_id)
-            for trace_id, state, request_id in session.execute(
+        ids = [entry.trace_id for entry in entries]
+        stored = {
+            trace_id: (state, client_request_id)
+            for trace_id, state, client_request_id in session.execute(
                 select(infos.request_id, infos.status, infos.client_request_id).where(
                     infos.request_id.in_(ids)
                 )
@@ -212,87 +220,84 @@ class Store:
         ):
             metadata[trace_id][key] = value or ""
         added: list[dict[str, str]] = []
-        marked = []
-        # In one order in every process, so that no two wait for each other.
-        for speaker in sorted(speakers, key=lambda it: it.trace_id):
-            trace_id = speaker.trace_id
-            if trace_id not in states:
+        without_root = []
+        # In the same order in every process, to avoid deadlocks.
+        for entry in sorted(entries, key=lambda it: it.trace_id):
+            trace_id = entry.trace_id
+            if trace_id not in stored:
                 continue
-            change = change_for(speaker, metadata[trace_id], *states[trace_id])
+            change = trace_update(entry, metadata[trace_id], *stored[trace_id])
             if change is None:
                 continue
             if change.removed:
-                session.execute(
-                    delete(rows)
-                    .where(rows.request_id == trace_id, rows.key.in_(change.removed))
-                    .execution_options(synchronize_session=False)
+                _execute(
+                    session,
+                    delete(rows).where(rows.request_id == trace_id, rows.key.in_(change.removed)),
                 )
             fields = {"client_request_id": change.client_request_id, "status": change.state}
-            if said := {key: value for key, value in fields.items() if value is not None}:
-                session.execute(
-                    update(infos)
-                    .where(infos.request_id == trace_id)
-                    .values(**said)
-                    .execution_options(synchronize_session=False)
-                )
+            if values := {name: value for name, value in fields.items() if value is not None}:
+                _execute(session, update(infos).where(infos.request_id == trace_id).values(values))
             added += [
                 {"request_id": trace_id, "key": key, "value": value}
                 for key, value in sorted(change.added.items())
             ]
-            if MARKER in change.added:
-                marked.append(trace_id)
+            if ENTRY_SPAN_KEY in change.added:
+                without_root.append(trace_id)
         if added:
             session.execute(insert(rows), added)
-        return marked
+        return without_root
 
-    # --- Traces whose root never comes -------------------------------------------------------
-
-    def waiting(self) -> list[str]:
-        """The traces of which only an entry span has spoken."""
+    def traces_without_root(self) -> list[str]:
+        """The traces in progress whose metadata is an entry span's."""
         from sqlalchemy import select
 
         rows, infos = self._metadata, self._infos
-        question = (
+        query = (
             select(rows.request_id)
             .join(infos, infos.request_id == rows.request_id)
-            .where(rows.key == MARKER, infos.status == IN_PROGRESS)
+            .where(rows.key == ENTRY_SPAN_KEY, infos.status == IN_PROGRESS)
         )
         with self._session() as session:
-            return [trace_id for (trace_id,) in session.execute(question)]
+            return list(session.execute(query).scalars())
 
-    def close(self, trace_id: str) -> None:
-        """End a trace by its entry span, unless its root came meanwhile."""
+    def end_abandoned(self, trace_id: str) -> None:
+        """Set a trace's state to its entry span's, unless its root came meanwhile."""
         from sqlalchemy import select, update
 
         rows, infos = self._metadata, self._infos
-        is_marker = (rows.request_id == trace_id, rows.key == MARKER)
+        is_entry_span = (rows.request_id == trace_id, rows.key == ENTRY_SPAN_KEY)
         with self._session() as session:
-            # First the trace's row, which every other writer locks first too.
-            locked = session.execute(
+            # The trace's row first, which every other writer locks first too.
+            state = session.execute(
                 select(infos.status).where(infos.request_id == trace_id).with_for_update()
             ).scalar()
-            marker = session.execute(select(rows.value).where(*is_marker)).scalar()
-            if locked != IN_PROGRESS or marker is None:
+            entry_span = session.execute(select(rows.value).where(*is_entry_span)).scalar()
+            if state != IN_PROGRESS or entry_span is None:
                 return
-            state, marker = closed(marker)
-            for statement in (
-                update(infos).where(infos.request_id == trace_id).values(status=state),
-                update(rows).where(*is_marker).values(value=marker),
-            ):
-                session.execute(statement.execution_options(synchronize_session=False))
+            state, entry_span = abandoned(entry_span)
+            _execute(
+                session, update(infos).where(infos.request_id == trace_id).values(status=state)
+            )
+            _execute(session, update(rows).where(*is_entry_span).values(value=entry_span))
 
     def _session(self) -> Any:
-        """A session that may write. From 3.17 on those that may not are the default."""
+        """A session that may write. From 3.17 on sessions are read-only by default."""
         has_kinds = "read_only" in inspect.signature(self._make_session).parameters
         return self._make_session(read_only=False) if has_kinds else self._make_session()
 
 
-@dataclass
-class _Batch:
-    """What a request says, and which part of it MLflow is storing."""
+def _execute(session: Any, statement: Any) -> None:
+    """Execute a statement on rows that the session has no objects of."""
+    session.execute(statement.execution_options(synchronize_session=False))
 
-    speakers: Mapping[str, Speaker]
-    storing: set[str] = field(default_factory=set)
-    """The traces of the call of `log_spans` that is under way."""
-    is_written: bool = False
-    """Whether a session of such a call has been seen."""
+
+@dataclass
+class _Export:
+    """A request's entry spans, and the part of the request that MLflow is storing."""
+
+    entry_spans: Mapping[str, EntrySpan]
+    trace_ids: set[str] = field(default_factory=set)
+    """Of the call of `log_spans` that is under way, which stores them in one session."""
+    session: Any = None
+    """That session, while it is open."""
+    had_session: bool = False

@@ -1,4 +1,4 @@
-"""What is to be written of a trace when a span speaks for it, given what is stored of it."""
+"""How an entry span changes the stored metadata, state and client request id of its trace."""
 
 from __future__ import annotations
 
@@ -9,112 +9,106 @@ from typing import Final
 
 from otel_mlflow_context.semconv import (
     FEATURE_FLAG_PREFIX,
-    MLFLOW_CLIENT_REQUEST_ID,
     MLFLOW_TRACE_SESSION,
     MLFLOW_TRACE_USER,
     PROCESS_FACTS,
     REQUEST_FACTS,
 )
-from otel_mlflow_context.server.entry_spans import Speaker
+from otel_mlflow_context.server.entry_spans import EntrySpan
 
-MARKER: Final = "mlflow.otel_mlflow_context.entry"
-"""Metadata of a trace whose root has not come: who speaks for it meanwhile. Of this prefix MLflow's
-pages make no column."""
+ENTRY_SPAN_KEY: Final = "mlflow.otel_mlflow_context.entry"
+"""Metadata key of a trace without its root: which entry span its metadata was taken from. MLflow's
+pages show no column for keys of this prefix."""
 IN_PROGRESS: Final = "IN_PROGRESS"
 
-# Metadata of traces that MLflow's SDK, or a call of its REST API, has said everything of.
-_SAID_ALREADY: Final = ("mlflow.trace.infoFinalized", "mlflow.trace_schema.version")
-# What MLflow itself takes from whichever span of a batch comes first.
-_TAKEN_FROM_ANY: Final = frozenset({MLFLOW_TRACE_SESSION, MLFLOW_TRACE_USER})
-_OF_THE_TABLE: Final = frozenset(fact.metadata for fact in (*PROCESS_FACTS, *REQUEST_FACTS))
-_MAX_MARKER: Final = 8_000
+# Metadata of traces whose trace info was created by MLflow's SDK or its REST API: it is complete.
+_COMPLETE_KEYS: Final = frozenset({"mlflow.trace.infoFinalized", "mlflow.trace_schema.version"})
+# What MLflow itself takes from whichever span of a request comes first.
+_FROM_ANY_SPAN: Final = frozenset({MLFLOW_TRACE_SESSION, MLFLOW_TRACE_USER})
+_TABLE_KEYS: Final = frozenset(fact.metadata for fact in (*PROCESS_FACTS, *REQUEST_FACTS))
+_MAX_VALUE: Final = 8_000
+"""Characters of a metadata value: the column in MLflow's database."""
 
 
 @dataclass
-class Change:
-    """Of one trace's rows."""
+class TraceUpdate:
+    """Changes of one trace's rows."""
 
     removed: set[str] = field(default_factory=set)
     """Metadata keys."""
     added: dict[str, str] = field(default_factory=dict)
-    """Metadata that is not there, or among the removed."""
+    """Metadata under keys that are not stored, or removed."""
     client_request_id: str | None = None
     state: str | None = None
 
 
-def change_for(
-    speaker: Speaker,
-    metadata: Mapping[str, str],
-    state: str,
-    client_request_id: str | None,
-) -> Change | None:
-    """What a speaker changes; None for nothing.
+def trace_update(
+    entry: EntrySpan, metadata: Mapping[str, str], state: str, client_request_id: str | None
+) -> TraceUpdate | None:
+    """The changes that an entry span makes to its trace; None for none.
 
     Args:
-        speaker: of the batch that was just stored.
-        metadata: of the trace, with what MLflow has just written.
-        state: of the trace, the same.
+        entry: of the request whose spans have just been stored.
+        metadata: the trace's, including what MLflow has written for this request.
+        state: the same.
         client_request_id: the same.
     """
-    if any(key in metadata for key in _SAID_ALREADY):
+    if not _COMPLETE_KEYS.isdisjoint(metadata):
         return None
-    before = _Before.of(metadata)
-    # MLflow ends a trace with its root: then nobody else has anything to say.
-    is_its_turn = speaker.start_ns < before.start_ns if before else state == IN_PROGRESS
-    if not speaker.is_root and not is_its_turn:
+    previous = _PreviousEntrySpan.of(metadata)
+    # MLflow ends a trace when its root is stored; after that only the root counts.
+    is_earliest = entry.start_ns < previous.start_ns if previous else state == IN_PROGRESS
+    if not entry.is_root and not is_earliest:
         return None
-    facts = dict(speaker.facts)
-    request_id = facts.pop(MLFLOW_CLIENT_REQUEST_ID, None)
-    change = Change()
-    if before:
-        change.removed = {MARKER} | (before.keys & metadata.keys())
-    change.removed |= _TAKEN_FROM_ANY & facts.keys() & metadata.keys()
-    change.added = {
-        key: value for key, value in facts.items() if key not in metadata or key in change.removed
+    update = TraceUpdate()
+    if previous:
+        update.removed = {ENTRY_SPAN_KEY} | (previous.keys & metadata.keys())
+    update.removed |= _FROM_ANY_SPAN & entry.metadata.keys() & metadata.keys()
+    update.added = {
+        key: value
+        for key, value in entry.metadata.items()
+        if key not in metadata or (key in update.removed and metadata[key] != value)
     }
-    # What is the same is left where it is.
-    same = {key for key, value in change.added.items() if metadata.get(key) == value}
-    change.removed -= same
-    change.added = {key: value for key, value in change.added.items() if key not in same}
-    if not speaker.is_root:
-        change.added[MARKER] = _marker(speaker)
-    if request_id and (client_request_id is None or before):
-        change.client_request_id = request_id
-    if before and speaker.is_root and before.state is not None:
-        change.state = speaker.state  # it was closed before its root came
-    return change
+    update.removed -= {key for key in update.removed if metadata[key] == entry.metadata.get(key)}
+    if not entry.is_root:
+        update.added[ENTRY_SPAN_KEY] = _as_previous(entry)
+    if client_request_id is None or previous:
+        update.client_request_id = entry.client_request_id
+    if previous and entry.is_root and previous.ended_as is not None:
+        update.state = entry.state  # the trace was ended as abandoned
+    return update
 
 
 @dataclass(frozen=True)
-class _Before:
-    """The entry span that has spoken."""
+class _PreviousEntrySpan:
+    """The entry span that a trace without its root has its metadata from."""
 
     start_ns: int
     keys: frozenset[str]
-    state: str | None
+    ended_as: str | None
 
     @classmethod
-    def of(cls, metadata: Mapping[str, str]) -> _Before | None:
-        if MARKER not in metadata:
+    def of(cls, metadata: Mapping[str, str]) -> _PreviousEntrySpan | None:
+        if ENTRY_SPAN_KEY not in metadata:
             return None
         try:
-            said = json.loads(metadata[MARKER])
-            return cls(int(said["start_ns"]), frozenset(said["keys"]), said.get("closed"))
+            stored = json.loads(metadata[ENTRY_SPAN_KEY])
+            return cls(int(stored["start_ns"]), frozenset(stored["keys"]), stored.get("closed"))
         except (ValueError, KeyError, TypeError):
             return cls(0, frozenset(), None)
 
 
-def _marker(speaker: Speaker) -> str:
-    said = {"start_ns": speaker.start_ns, "state": speaker.state, "keys": sorted(speaker.facts)}
-    text = json.dumps(said)
-    if len(text) > _MAX_MARKER:  # flags by the dozen, with long names
-        keys = [key for key in speaker.facts if not key.startswith(FEATURE_FLAG_PREFIX)]
-        text = json.dumps({**said, "keys": sorted(_OF_THE_TABLE.intersection(keys))})
+def _as_previous(entry: EntrySpan) -> str:
+    stored = {"start_ns": entry.start_ns, "state": entry.state, "keys": sorted(entry.metadata)}
+    text = json.dumps(stored)
+    if len(text) > _MAX_VALUE:  # dozens of feature flags with long names
+        keys = [key for key in entry.metadata if not key.startswith(FEATURE_FLAG_PREFIX)]
+        text = json.dumps({**stored, "keys": sorted(_TABLE_KEYS.intersection(keys))})
     return text
 
 
-def closed(marker: str) -> tuple[str, str]:
-    """The state that a trace is closed with, and the marker that remembers it."""
-    said = json.loads(marker)
-    state = said["state"] if said.get("state") in ("OK", "ERROR") else "OK"
-    return state, json.dumps({**said, "closed": state})
+def abandoned(entry_span: str) -> tuple[str, str]:
+    """The final state of a trace whose root never came, and the new value of `ENTRY_SPAN_KEY`."""
+    stored = json.loads(entry_span)
+    state = stored["state"] if stored.get("state") in ("OK", "ERROR") else "OK"
+    return state, json.dumps({**stored, "closed": state})

@@ -24,11 +24,11 @@ from servers import Front
 from table import ATTRIBUTES, FACTS
 
 from otel_mlflow_context import MlflowSpanExporter
-from otel_mlflow_context.server.trace_metadata import MARKER
+from otel_mlflow_context.server.trace_metadata import ENTRY_SPAN_KEY
 
 MLFLOW = Version(mlflow.__version__)
-# As OTEL_RESOURCE_ATTRIBUTES of any language says it.
-SAID = {
+# As in OTEL_RESOURCE_ATTRIBUTES, which every language's SDK reads.
+RESOURCE = {
     "service.name": "qa",
     "service.version": "1.10",
     "deployment.environment.name": "production",
@@ -39,7 +39,7 @@ SAID = {
     "vcs.repository.url.full": "https://github.com/acme/app",
     "vcs.change.id": "42",
 }
-FOUND = {
+METADATA = {
     "service_name": "qa",
     "app_version": "1.10",
     "environment": "production",
@@ -60,7 +60,7 @@ with trace.get_tracer("app").start_as_current_span("ask") as span:
 """
 
 
-def test_a_service_without_anything_of_ours_has_every_fact_of_its_resource(
+def test_a_service_without_this_package_has_the_metadata_of_its_resource(
     plugin, new_experiment, experiment, traces
 ):
     subprocess.run(
@@ -79,22 +79,24 @@ def test_a_service_without_anything_of_ours_has_every_fact_of_its_resource(
             "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
             "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{plugin.uri}/v1/traces",
             "OTEL_EXPORTER_OTLP_HEADERS": f"x-mlflow-experiment-id={new_experiment(plugin)}",
-            "OTEL_RESOURCE_ATTRIBUTES": ",".join(f"{key}={value}" for key, value in SAID.items()),
+            "OTEL_RESOURCE_ATTRIBUTES": ",".join(
+                f"{key}={value}" for key, value in RESOURCE.items()
+            ),
         },
         check=True,
         timeout=60,
     )
 
-    expected = {**FOUND, "mlflow.trace.session": "s-1", "mlflow.trace.user": "ada"}
+    expected = {**METADATA, "mlflow.trace.session": "s-1", "mlflow.trace.user": "ada"}
     for key, value in expected.items():
         assert len(traces(plugin.uri, experiment, f"metadata.`{key}` = '{value}'")) == 1, key
         assert not traces(plugin.uri, experiment, f"metadata.`{key}` = 'other'")
     [found] = traces(plugin.uri, experiment, "client_request_id = 'r-1'")
     assert found.info.trace_metadata.items() >= expected.items()
-    assert MARKER not in found.info.trace_metadata
+    assert ENTRY_SPAN_KEY not in found.info.trace_metadata
 
 
-def test_what_the_root_says_stands_above_its_resource(
+def test_the_root_s_attributes_win_over_its_resource(
     plugin, service, send, new_experiment, experiment, traces
 ):
     qa = service(**{"service.version": "1", "service.name": "qa", "vcs.ref.head.name": "main"})
@@ -106,7 +108,7 @@ def test_what_the_root_says_stands_above_its_resource(
     assert found.info.trace_metadata.items() >= ATTRIBUTES.items()
 
 
-def test_keys_that_a_setting_declares(
+def test_keys_of_the_setting_metadata_keys(
     new_plugin, service, send, new_experiment, experiment, traces
 ):
     server = new_plugin(OTEL_MLFLOW_CONTEXT_METADATA_KEYS="tenant,team")
@@ -158,7 +160,7 @@ def without_place(tags):
 def test_500_traces_are_as_a_plain_server_stores_them_but_for_more_metadata(
     server, plugin_sqlite, service, send, new_experiment
 ):
-    qa = service(**SAID, custom="x")
+    qa = service(**RESOURCE, custom="x")
     make_traces(qa, 500)
     spans = qa.take()
     places = {server: new_experiment(server), plugin_sqlite: new_experiment(plugin_sqlite)}
@@ -184,8 +186,8 @@ def test_500_traces_are_as_a_plain_server_stores_them_but_for_more_metadata(
         metadata, had = after.info.trace_metadata, before.info.trace_metadata
         for key, value in had.items():  # 3.8 to 3.12 keep a session with its JSON quotes
             assert metadata[key] == (value.strip('"') if "session" in key else value)
-        assert metadata.keys() - had.keys() <= FOUND.keys() | {"mlflow.trace.session"}
-        assert metadata.items() >= FOUND.items()
+        assert metadata.keys() - had.keys() <= METADATA.keys() | {"mlflow.trace.session"}
+        assert metadata.items() >= METADATA.items()
 
 
 SDK = """
@@ -228,10 +230,10 @@ def test_a_trace_of_mlflow_s_sdk_is_untouched(server, plugin, experiment, traces
     assert trace_on(plugin) == trace_on(server)
 
 
-def test_spans_of_mlflow_s_sdk_may_come_before_what_it_says_of_the_trace(
+def test_spans_of_mlflow_s_sdk_may_come_before_its_trace_info(
     plugin, service, send, new_experiment, experiment, traces
 ):
-    qa = service(**SAID)
+    qa = service(**RESOURCE)
     qa.tracer.start_span("ask").end()
 
     send(plugin, new_experiment(plugin), qa.take(), user_agent="mlflow-python-client/3.17.2")
@@ -256,7 +258,7 @@ def test_what_is_no_request_gets_mlflow_s_own_answer(
 
 @pytest.mark.parametrize("form", ["gzip", "json", "gzip json"])
 def test_forms_of_a_request(plugin, service, send, new_experiment, experiment, traces, form):
-    qa = service(**SAID)
+    qa = service(**RESOURCE)
     qa.tracer.start_span("ask").end()
     request = encode_spans(qa.take())
     headers = {}
@@ -285,7 +287,7 @@ def as_otlp_json(request):
     return found
 
 
-# --- Which service speaks -------------------------------------------------------------------------
+# --- Traces of several services -------------------------------------------------------------------
 
 
 def two_services(service, count):
@@ -307,7 +309,7 @@ def two_services(service, count):
 
 
 @pytest.mark.parametrize("first", ["front", "back", "both"])
-def test_the_root_s_service_speaks_whatever_comes_first(
+def test_the_root_s_service_wins_in_every_order(
     plugin, service, send, new_experiment, experiment, traces, first
 ):
     front, back = two_services(service, 1)
@@ -330,13 +332,13 @@ def test_the_root_s_service_speaks_whatever_comes_first(
     [found] = traces(plugin.uri, experiment)
     metadata = found.info.trace_metadata
     assert metadata.items() >= {"service_name": "front", "app_version": "1", "region": "eu"}.items()
-    assert not {"deployment_id", MARKER} & metadata.keys()
+    assert not {"deployment_id", ENTRY_SPAN_KEY} & metadata.keys()
 
 
 def test_two_services_at_the_same_moment_in_any_order(
     plugin_postgresql, service, send, new_experiment, order
 ):
-    """Four workers and PostgreSQL: no deadlock, nothing lost, the root's facts at the end."""
+    """Four workers and PostgreSQL: no deadlock, nothing lost, the root's metadata at the end."""
     count = int(os.environ.get("TRACES", "400"))
     id_ = new_experiment(plugin_postgresql)
     front, back = two_services(service, count)
@@ -358,10 +360,10 @@ def test_two_services_at_the_same_moment_in_any_order(
         metadata = it.info.trace_metadata
         assert metadata["service_name"] == "front"
         assert metadata["app_version"] == "1"
-        assert not {"deployment_id", MARKER} & metadata.keys()
+        assert not {"deployment_id", ENTRY_SPAN_KEY} & metadata.keys()
 
 
-def test_a_trace_whose_root_never_comes_is_closed_by_its_entry_span(
+def test_a_trace_whose_root_never_comes_ends_as_its_entry_span(
     new_plugin, service, send, new_experiment, experiment, traces
 ):
     server = new_plugin(OTEL_MLFLOW_CONTEXT_CLOSE_AFTER="2")
@@ -380,14 +382,14 @@ def test_a_trace_whose_root_never_comes_is_closed_by_its_entry_span(
 
     assert found.info.state.value == "OK"
     assert found.info.trace_metadata["service_name"] == "back"
-    # A root that comes all the same has the last word.
+    # A root that comes all the same wins.
     assert send(server, id_, front).status_code == 200
     [found] = traces(server.uri, experiment)
     assert found.info.trace_metadata["service_name"] == "front"
-    assert MARKER not in found.info.trace_metadata
+    assert ENTRY_SPAN_KEY not in found.info.trace_metadata
 
 
-def test_a_trace_that_a_stopped_server_has_left_is_closed_by_the_next(
+def test_a_trace_that_a_stopped_server_has_left_is_ended_by_the_next(
     new_plugin, service, send, new_experiment, experiment, traces
 ):
     server = new_plugin(OTEL_MLFLOW_CONTEXT_CLOSE_AFTER="3")
@@ -422,7 +424,7 @@ def bad_attribute():
 def test_one_bad_trace_of_200_is_left_out_and_the_answer_says_so(
     plugin, service, send, new_experiment, experiment, traces, bad_attribute, content_type
 ):
-    qa = service(**SAID)
+    qa = service(**RESOURCE)
     for number in range(200):
         with qa.tracer.start_as_current_span(f"ask {number}"):
             child = qa.tracer.start_span("child", attributes=bad_attribute if number == 77 else {})
@@ -445,7 +447,7 @@ def test_one_bad_trace_of_200_is_left_out_and_the_answer_says_so(
         assert "tr-" in partial.error_message
     found = traces(plugin.uri, experiment, include_spans=False)
     assert len(found) == 199
-    assert all(it.info.trace_metadata.items() >= FOUND.items() for it in found)
+    assert all(it.info.trace_metadata.items() >= METADATA.items() for it in found)
 
 
 def test_a_batch_that_is_all_bad_gets_mlflow_s_own_answer(
@@ -462,7 +464,7 @@ def test_a_batch_that_is_all_bad_gets_mlflow_s_own_answer(
     assert answers[1].json() == answers[0].json()
 
 
-def test_hostile_facts_are_cleaned_and_cost_nothing(
+def test_hostile_values_are_cleaned_and_cost_nothing(
     plugin, service, send, new_experiment, experiment, traces
 ):
     qa = service(**{"service.name": "q\0a\n", "service.version": "v" * 9_000, "cloud.region": " "})

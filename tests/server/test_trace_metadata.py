@@ -1,4 +1,4 @@
-"""Which span speaks, and what it changes: every order of batches, without a server."""
+"""Which entry span wins, and what it changes: every order of requests, without a server."""
 
 import itertools
 import json
@@ -8,9 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from otel_mlflow_context.server.entry_spans import Speaker, speakers_of, trace_id_of
-from otel_mlflow_context.server.route import _in_order, _only, _spans
-from otel_mlflow_context.server.trace_metadata import MARKER, change_for, closed
+from otel_mlflow_context.server.entry_spans import EntrySpan, entry_spans
+from otel_mlflow_context.server.otlp_request import (
+    mlflow_trace_id,
+    select_traces,
+    sort_by_trace,
+    spans_of,
+)
+from otel_mlflow_context.server.trace_metadata import ENTRY_SPAN_KEY, abandoned, trace_update
 from otel_mlflow_context.settings import Settings
 
 TRACE = "tr-" + "a" * 32
@@ -24,10 +29,10 @@ class Stored:
         self.state = "IN_PROGRESS"
         self.request_id = None
 
-    def take(self, speaker):
-        if speaker.is_root and self.state == "IN_PROGRESS":
-            self.state = speaker.state  # as MLflow does with a root
-        change = change_for(speaker, self.metadata, self.state, self.request_id)
+    def take(self, entry):
+        if entry.is_root and self.state == "IN_PROGRESS":
+            self.state = entry.state  # as MLflow does with a root
+        change = trace_update(entry, self.metadata, self.state, self.request_id)
         if change is None:
             return
         kept = {k: v for k, v in self.metadata.items() if k not in change.removed}
@@ -36,43 +41,44 @@ class Stored:
         self.request_id = change.client_request_id or self.request_id
         self.state = change.state or self.state
 
-    def close(self):
-        self.state, self.metadata[MARKER] = closed(self.metadata[MARKER])
+    def abandon(self):
+        self.state, self.metadata[ENTRY_SPAN_KEY] = abandoned(self.metadata[ENTRY_SPAN_KEY])
 
 
-def speaker(name, start, *, is_root=False, state="OK", **facts):
-    return Speaker(TRACE, is_root, start, state, {"service_name": name, **facts})
+def entry(name, start, *, is_root=False, state="OK", client_request_id=None, **metadata):
+    metadata = {"service_name": name, **metadata}
+    return EntrySpan(TRACE, is_root, start, state, metadata, client_request_id)
 
 
-ROOT = speaker("front", 1, is_root=True, app_version="1", client_request_id="r-1", region="eu")
-FIRST = speaker("middle", 2, app_version="2", deployment_id="m", client_request_id="m-1")
-SECOND = speaker("back", 3, environment="test", feature_flag_a="on")
-THE_ROOT_S = {"service_name": "front", "app_version": "1", "region": "eu"}
+ROOT = entry("front", 1, is_root=True, app_version="1", client_request_id="r-1", region="eu")
+FIRST = entry("middle", 2, app_version="2", deployment_id="m", client_request_id="m-1")
+SECOND = entry("back", 3, environment="test", feature_flag_a="on")
+FROM_ROOT = {"service_name": "front", "app_version": "1", "region": "eu"}
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations([ROOT, FIRST, SECOND])))
-def test_the_root_has_the_last_word_whatever_comes_first(order):
+def test_the_root_wins_in_every_order(order):
     stored = Stored()
     for it in order:
         stored.take(it)
 
-    assert stored.metadata == THE_ROOT_S
+    assert stored.metadata == FROM_ROOT
     assert (stored.request_id, stored.state) == ("r-1", "OK")
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations([FIRST, SECOND])))
-def test_until_then_the_earliest_entry_speaks(order):
+def test_without_a_root_the_earliest_entry_span_wins(order):
     stored = Stored()
     for it in order:
         stored.take(it)
 
-    marker = json.loads(stored.metadata.pop(MARKER))
+    entry_span = json.loads(stored.metadata.pop(ENTRY_SPAN_KEY))
     assert stored.metadata == {"service_name": "middle", "app_version": "2", "deployment_id": "m"}
-    assert marker["start_ns"] == 2
+    assert entry_span["start_ns"] == 2
     assert stored.state == "IN_PROGRESS"
 
 
-def test_a_batch_that_comes_twice_changes_nothing():
+def test_a_request_that_comes_twice_changes_nothing():
     stored = Stored()
     stored.take(FIRST)
     before = dict(stored.metadata)
@@ -80,49 +86,49 @@ def test_a_batch_that_comes_twice_changes_nothing():
     assert stored.metadata == before
     stored.take(ROOT)
     stored.take(ROOT)
-    assert stored.metadata == THE_ROOT_S
+    assert stored.metadata == FROM_ROOT
 
 
-def test_what_somebody_else_has_written_stays():
+def test_metadata_that_somebody_else_has_written_stays():
     stored = Stored(app_version="by hand", note="a")
     stored.take(ROOT)
-    assert stored.metadata == {**THE_ROOT_S, "app_version": "by hand", "note": "a"}
+    assert stored.metadata == {**FROM_ROOT, "app_version": "by hand", "note": "a"}
 
 
-def test_the_root_s_session_stands_above_the_one_that_mlflow_took_from_a_child():
+def test_the_root_s_session_replaces_the_one_that_mlflow_took_from_a_child():
     stored = Stored(**{"mlflow.trace.session": "child's"})
-    stored.take(speaker("front", 1, is_root=True, **{"mlflow.trace.session": "s"}))
+    stored.take(entry("front", 1, is_root=True, **{"mlflow.trace.session": "s"}))
     assert stored.metadata["mlflow.trace.session"] == "s"
 
 
 @pytest.mark.parametrize("key", ["mlflow.trace_schema.version", "mlflow.trace.infoFinalized"])
-def test_a_trace_of_which_all_is_said_is_left_alone(key):
+def test_a_trace_with_complete_trace_info_is_left_alone(key):
     stored = Stored(**{key: "3"})
     stored.take(ROOT)
     assert stored.metadata == {key: "3"}
 
 
-def test_a_late_root_replaces_the_state_that_a_trace_was_closed_with():
+def test_a_root_that_comes_later_replaces_the_state_of_an_abandoned_trace():
     stored = Stored()
     stored.take(FIRST)
-    stored.close()
+    stored.abandon()
     assert stored.state == "OK"
-    late = speaker("front", 1, is_root=True, state="ERROR")
-    stored.take(late)
+    root = entry("front", 1, is_root=True, state="ERROR")
+    stored.take(root)
     assert (stored.state, stored.metadata) == ("ERROR", {"service_name": "front"})
 
 
-def test_a_damaged_marker_is_no_crash():
-    stored = Stored(**{MARKER: "nonsense"})
+def test_damaged_entry_span_metadata_is_no_crash():
+    stored = Stored(**{ENTRY_SPAN_KEY: "nonsense"})
     stored.take(ROOT)
-    assert stored.metadata == THE_ROOT_S
+    assert stored.metadata == FROM_ROOT
 
 
-def test_a_marker_never_outgrows_its_column():
+def test_the_entry_span_metadata_never_outgrows_its_column():
     flags = {"feature_flag_" + "x" * 200 + str(number): "on" for number in range(64)}
     stored = Stored()
-    stored.take(speaker("back", 1, **flags))
-    assert len(stored.metadata[MARKER]) <= 8_000
+    stored.take(entry("back", 1, **flags))
+    assert len(stored.metadata[ENTRY_SPAN_KEY]) <= 8_000
 
 
 # --- Requests -------------------------------------------------------------------------------------
@@ -158,33 +164,35 @@ def content(request):
 
 @given(requests())
 def test_a_request_in_order_has_the_same_spans_and_its_traces_one_after_the_other(request):
-    ordered = _in_order(request)
+    ordered = sort_by_trace(request)
 
     assert content(ordered) == content(request)
-    order = [span.trace_id for span in _spans(ordered)]
+    order = [span.trace_id for span in spans_of(ordered)]
     assert order == sorted(order)
 
 
 @given(requests())
 def test_parts_of_a_request_are_the_whole(request):
-    traces = {trace_id_of(span) for span in _spans(request)}
+    traces = {mlflow_trace_id(span) for span in spans_of(request)}
 
-    parts = [_only(request, {trace}) for trace in traces]
+    parts = [select_traces(request, {trace}) for trace in traces]
 
     assert sorted(row for part in parts for row in content(part)) == content(request)
 
 
 @given(requests())
-def test_a_root_speaks_before_any_entry(request):
-    found = speakers_of(request, Settings())
+def test_a_root_wins_over_any_other_entry_span(request):
+    found = entry_spans(request, Settings())
 
-    roots = {trace_id_of(span) for span in _spans(request) if not span.parent_span_id}
+    roots = {mlflow_trace_id(span) for span in spans_of(request) if not span.parent_span_id}
     assert {trace for trace, it in found.items() if it.is_root} == roots
-    assert found.keys() == {trace_id_of(span) for span in _spans(request)}  # all are SERVER spans
+    assert found.keys() == {
+        mlflow_trace_id(span) for span in spans_of(request)
+    }  # all are SERVER spans
 
 
 @pytest.mark.parametrize(
-    ("flags", "kind", "speaks"),
+    ("flags", "kind", "is_entry"),
     [
         (0x300, 1, True),  # a remote parent
         (0x100, 2, False),  # a parent in the same process
@@ -194,10 +202,10 @@ def test_a_root_speaks_before_any_entry(request):
         (0, 0, False),
     ],
 )
-def test_where_a_trace_enters_a_service(flags, kind, speaks):
+def test_where_a_trace_enters_a_service(flags, kind, is_entry):
     request = ExportTraceServiceRequest()
     request.resource_spans.add().scope_spans.add().spans.add(
         trace_id=b"t" * 16, span_id=b"s" * 8, parent_span_id=b"p" * 8, flags=flags, kind=kind
     )
 
-    assert bool(speakers_of(request, Settings())) is speaks
+    assert bool(entry_spans(request, Settings())) is is_entry
