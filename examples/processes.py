@@ -1,4 +1,4 @@
-"""What the examples start: an MLflow server, and services, until they are not needed any more."""
+"""Context managers that run an MLflow server and other processes for the examples."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def mlflow_server(folder: Path) -> Iterator[str]:
         *("--artifacts-destination", str(folder / "artifacts")),
     ]
     uri = f"http://127.0.0.1:{port}"
-    # Without a catalogue of models the server asks nothing of the network.
+    # Without a model catalog the server makes no network requests.
     environment = {**os.environ, "MLFLOW_MODEL_CATALOG_URI": ""}
     log = folder / "mlflow.log"
     with running(command, environment, log, ready=f"{uri}/health", stop=signal.SIGTERM):
@@ -43,7 +43,7 @@ def running(
     stop: signal.Signals = signal.SIGTERM,
     folder: Path | None = None,
 ) -> Iterator[None]:
-    """A process, from when it answers at `ready` until it has ended of the signal `stop`."""
+    """Run a process: wait until `ready` answers, and stop it with the signal `stop` at the end."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -51,13 +51,13 @@ def running(
             env=environment,
             stdout=output,
             stderr=output,
-            start_new_session=True,  # with its workers it is a group of its own
+            start_new_session=True,  # a process group, with its workers
         )
     try:
         wait_for(ready, process, log)
         yield
     finally:
-        with suppress(ProcessLookupError):  # it has ended by itself
+        with suppress(ProcessLookupError):  # already ended
             os.killpg(process.pid, stop)
         try:
             process.wait(30)

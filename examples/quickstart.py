@@ -1,6 +1,6 @@
-"""Two versions of a question-answering function, and MLflow asked which of them answered what.
+"""Runs two versions of a question-answering function, and searches their traces by metadata.
 
-Needs no server and no key: the traces go to SQLite in a temporary folder.
+Needs no server and no key: the traces are stored in SQLite, in a temporary directory.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import mlflow
 
 from otel_mlflow_context import MlflowContextInstrumentor, detect_resource, trace_context
 
-# --- The application: traced with MLflow's SDK, and one line of ours -----------------------------
+# --- The application, traced with the MLflow SDK and one line of this package --------------------
 
 KNOWN = {"span": "A named, timed piece of work.", "trace": "A tree of spans."}
 
@@ -44,7 +44,7 @@ def serve() -> None:
         answer("What is a span?")
 
 
-# --- The demonstration: each version in a process of its own, then the questions -----------------
+# --- The demonstration: run each version in its own process, then search -------------------------
 
 
 def main() -> None:

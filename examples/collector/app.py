@@ -1,7 +1,4 @@
-"""A program that is traced with plain OpenTelemetry, and says on its root spans who made them.
-
-Its spans go to a Collector: there is nothing of MLflow in it.
-"""
+"""An application that is traced with OpenTelemetry and exports to a Collector."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from otel_mlflow_context import MlflowContextSpanProcessor, detect_resource, trace_context
 
 provider = TracerProvider(resource=detect_resource())
-# `tags` is what makes the facts arrive: see the README.
+# MLflow turns these attributes into trace tags: see the README.
 provider.add_span_processor(MlflowContextSpanProcessor(tags=True))
 provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
 trace.set_tracer_provider(provider)

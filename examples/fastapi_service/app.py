@@ -1,4 +1,4 @@
-"""A chat service, as one writes it: there is not a line of tracing in it."""
+"""A chat service without tracing code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def chat(request: ChatRequest) -> ChatResponse:
 
 
 def call_model(message: str) -> str:
-    """Stand in for the model; of version 1.0.0 it has not heard of spans."""
+    """Stand in for a model. Version 1.0.0 has no answer about spans."""
     answers = {"trace": "A tree of spans."}
     if os.environ.get("APP_VERSION") != "1.0.0":
         answers["span"] = "A named, timed piece of work."

@@ -1,6 +1,6 @@
-"""Two versions of the service, asked over HTTP, and MLflow asked who answered whom.
+"""Runs two versions of the service, sends requests, and searches their traces by metadata.
 
-Starts everything that it needs, on free ports and in a temporary folder, and stops it again.
+Starts all processes it needs, on free ports and in a temporary directory, and stops them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main() -> None:
         with mlflow_server(folder) as mlflow_uri:
             for version in ("1.0.0", "1.1.0"):
                 with service(folder, mlflow_uri, version) as uri:
-                    print(f"version {version} is asked three questions ...", flush=True)
+                    print(f"version {version} receives three requests ...", flush=True)
                     chat(uri, "trace", session="s-1", user="ada")
                     chat(uri, "span", session="s-1", user="ada")
                     chat(uri, "span", session="s-2", user="grace")
@@ -86,13 +86,12 @@ def service(folder: Path, mlflow_uri: str, version: str) -> Iterator[str]:
         "MLFLOW_EXPERIMENT_NAME": EXPERIMENT,
         "APP_VERSION": version,
         "APP_ENVIRONMENT": "production",
-        # `running` asks for this page until the service is up: these are no questions.
+        # The readiness probe of `running` should not be traced.
         "OTEL_PYTHON_FASTAPI_EXCLUDED_URLS": "openapi.json",
     }
     uri = f"http://127.0.0.1:{port}"
     log = folder / f"service-{version}.log"
-    # Stopped as Ctrl-C does: of SIGTERM uvicorn ends without Python's exit handlers, and the last
-    # export is one of them.
+    # On SIGTERM, uvicorn skips Python's exit handlers, and with them the last export.
     with running(
         command, environment, log, ready=f"{uri}/openapi.json", stop=signal.SIGINT, folder=HERE
     ):

@@ -1,5 +1,5 @@
-// A service that answers questions. Everything about it is in the standard variables of
-// OpenTelemetry (see README.md); the session and the user come with each request.
+// A service that answers questions. OpenTelemetry's standard variables describe it (see README.md);
+// session and user come with each request.
 import { createServer } from "node:http";
 
 import { SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
@@ -43,7 +43,7 @@ server.listen(Number(process.env.PORT ?? 8000), "127.0.0.1", () => {
 for (const signal of ["SIGINT", "SIGTERM"]) {
   process.on(signal, async () => {
     server.close();
-    await provider.shutdown(); // sends what is left
+    await provider.shutdown(); // exports the remaining spans
     process.exit(0);
   });
 }

@@ -1,4 +1,4 @@
-"""The front service: it knows who is logged in, asks the other service, and then the model."""
+"""The front service: authenticates the user, calls the retrieval service, and then the model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ USERS = {"Bearer adas-token": "ada", "Bearer graces-token": "grace"}
 
 
 def logged_in(authorization: Annotated[str, Header()]) -> str:
-    """Who asks is known only inside the request: from here on the trace knows it too."""
+    """Authenticate the user, and add the user to the trace in progress."""
     user = USERS[authorization]
     update_trace_context(user_id=user)
     return user

@@ -1,4 +1,4 @@
-"""The service behind the front: it finds passages."""
+"""The retrieval service behind the front service."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Two services and a stranger: whose traces are in MLflow, and what the stranger saw.
+"""Runs two services and a vendor; prints their traces and the headers that the vendor received.
 
-Starts everything that it needs, on free ports and in a temporary folder, and stops it again.
+Starts all processes it needs, on free ports and in a temporary directory, and stops them.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def main() -> None:
 
 
 def ask_questions(folder: Path, mlflow_uri: str) -> list[dict[str, str]]:
-    """Three questions in two sessions; the headers that the vendor saw."""
+    """Send three requests in two sessions; return the headers that the vendor received."""
     front, retrieval, vendor = (free_port() for _ in range(3))
-    # Our services have a name, the vendor has another one: here, its address.
+    # The services and the vendor have different host names, as they would in production.
     front_uri, retrieval_uri = f"http://localhost:{front}", f"http://localhost:{retrieval}"
     vendor_uri = f"http://127.0.0.1:{vendor}"
     environment = {
@@ -43,10 +43,10 @@ def ask_questions(folder: Path, mlflow_uri: str) -> list[dict[str, str]]:
         "OTEL_TRACES_EXPORTER": "mlflow",
         "OTEL_METRICS_EXPORTER": "none",
         "OTEL_LOGS_EXPORTER": "none",
-        # Headers in, baggage out; instead of "tracecontext,baggage", which sends it to everybody.
+        # In place of the default "tracecontext,baggage", which sends baggage to every host.
         "OTEL_PROPAGATORS": "tracecontext,trusted_baggage,mlflow_headers",
         "OTEL_MLFLOW_CONTEXT_TRUSTED_HOSTS": "localhost",
-        # A stranger may say which session it is, but not who is logged in.
+        # Clients may set the session, but not the user.
         "OTEL_MLFLOW_CONTEXT_REQUEST_HEADERS": "session=X-Session-ID,request=X-Request-ID",
         "OTEL_PYTHON_EXCLUDED_URLS": "openapi.json",
         "MLFLOW_TRACKING_URI": mlflow_uri,

@@ -1,4 +1,4 @@
-"""A stand-in for an LLM vendor: it answers, and tells which headers it saw."""
+"""A stand-in for an LLM vendor, which reports the headers it received."""
 
 from __future__ import annotations
 

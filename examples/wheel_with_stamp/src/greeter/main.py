@@ -1,4 +1,4 @@
-"""Says what its traces would say of it: the commit and the version that it was built from."""
+"""Prints the resource attributes of this program: among them, commit and version."""
 
 from otel_mlflow_context import detect_resource
 

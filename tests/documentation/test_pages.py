@@ -1,0 +1,126 @@
+"""The pages of docs/: their code runs, their tables are the package's, their links resolve."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+import pytest
+from documentation.markdown import DOCS, PAGES, ROOT, anchors, block, blocks, links, rows
+
+from otel_mlflow_context.semconv import PROCESS_FACTS, REQUEST_FACTS
+from otel_mlflow_context.settings import Settings, environment_variables, settings_from
+
+CONFIGURATION = ROOT / "docs" / "configuration.md"
+PREFIX = "OTEL_MLFLOW_CONTEXT_"
+# A warning is an error, but not one that MLflow gives itself: it drops the trace that it is making.
+STRICT = """
+import warnings
+warnings.simplefilter("error")
+warnings.filterwarnings("ignore", module=r"mlflow\\.")
+"""
+
+
+def run(code: str, uri: str, folder: Path) -> str:
+    """What the code of a page prints, with a real server at the address that it names."""
+    result = subprocess.run(
+        [sys.executable, "-c", STRICT + code.replace("http://localhost:5000", uri)],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT)},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stderr
+    return result.stdout
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(code, id=f"{page.stem}-{number}")
+        for page in DOCS
+        for number, code in enumerate(blocks(page, "python"), 1)
+    ],
+)
+def test_the_documentations_code_runs(code: str, server: Any, tmp_path: Path) -> None:
+    output = run(code, server.uri, tmp_path)
+    # What the block says that it prints is what it prints.
+    assert output.splitlines() == re.findall(r"^ *print\(.*\)  # (.*)$", code, re.MULTILINE)
+
+
+def test_the_trace_of_the_page_on_opentelemetry_arrives_with_its_facts(
+    server: Any, traces: Any, tmp_path: Path
+) -> None:
+    code = blocks(ROOT / "docs" / "opentelemetry.md", "python")[0]
+    run(code.replace("page-otel", "page-otel-arrives"), server.uri, tmp_path)
+    [stored] = traces(server.uri, "page-otel-arrives")
+    assert stored.info.trace_metadata["mlflow.trace.session"] == "s-1"
+    assert stored.info.trace_metadata["service_name"] == "qa"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_documentations_links_lead_somewhere(page: Path) -> None:
+    for path, anchor in links(page):
+        target = (page.parent / path) if path else page
+        assert target.exists(), path
+        assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = ROOT / "docs" / "README.md"
+    assert {path for path, _ in links(index)} >= {page.name for page in DOCS if page != index}
+
+
+def test_the_table_of_trace_metadata_is_the_packages() -> None:
+    table = {row[0]: row for row in rows(ROOT / "docs" / "trace-metadata.md")}
+    for fact in (*PROCESS_FACTS, *REQUEST_FACTS):
+        _, source, _, metadata = table[fact.name]
+        assert source.startswith(f"`{fact.source}`")
+        expected = "client request id" if fact.name == "request" else f"`{fact.metadata}`"
+        assert expected in metadata
+
+
+def test_the_table_of_settings_has_each_with_its_default() -> None:
+    defaults = {
+        name: default for name, _, default in (row for row in rows(CONFIGURATION) if len(row) == 3)
+    }
+    names = [name for name in vars(environment_variables) if name.startswith(PREFIX)]
+    assert names
+    for name in names:
+        default = defaults[f"`{name}`"]
+        if default.startswith("`"):
+            assert settings_from({name: default.strip("`")}) == Settings(), name
+        else:
+            field = name.removeprefix(PREFIX).lower()
+            assert default == "none" or default.startswith("searched"), name
+            assert not getattr(Settings(), field), name
+
+
+def test_a_setting_is_a_flag_of_opentelemetry_instrument(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(
+        "from otel_mlflow_context.settings import current_settings\n"
+        "print(current_settings().trace_boundary)\n"
+    )
+    scripts = sysconfig.get_path("scripts")
+    result = subprocess.run(
+        ["sh", "-ec", block(CONFIGURATION, "sh", "opentelemetry-instrument")],
+        cwd=tmp_path,
+        env={
+            "PATH": f"{scripts}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            **{f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS", "LOGS")},
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert result.stdout == "service\n"
