@@ -1,36 +1,38 @@
-# The environments of the tests: the newest versions that are supported, one between (MLflow 3.12), and
-# the oldest.
+# Environments for the newest supported versions, for MLflow 3.12, and for the oldest supported versions.
 PYTHON ?= python3
 VENV := .venv
 MIDDLE := .venv-middle
 OLDEST := .venv-oldest
 
-# Most of the tests wait for servers. Those of a file share theirs.
+# Most tests wait for servers, which the tests of one file share.
 PYTEST := -m pytest -n 4 --dist loadfile
 
-.PHONY: demo test test-middle test-oldest lint bench clean
+.PHONY: help demo test test-middle test-oldest lint bench clean
 
-demo: $(VENV)/ready  ## two versions of an application, and MLflow asked which answered what
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/ready  ## run two versions of an application, and search their traces
 	$(VENV)/bin/python examples/quickstart.py
 
-test: $(VENV)/ready  ## all tests, on the newest versions
+test: $(VENV)/ready  ## run all tests with the newest versions; ARGS are passed to pytest
 	$(VENV)/bin/python $(PYTEST) $(ARGS)
 
-test-middle: $(MIDDLE)/ready  ## what depends on the server, on a version between
+test-middle: $(MIDDLE)/ready  ## run the tests that depend on the server with MLflow 3.12
 	$(MIDDLE)/bin/python $(PYTEST) tests/mlflow_client tests/server tests/propagators tests/cli/test_verify.py $(ARGS)
 
-test-oldest: $(OLDEST)/ready  ## all tests, on the oldest versions
+test-oldest: $(OLDEST)/ready  ## run all tests with the oldest versions
 	$(OLDEST)/bin/python $(PYTEST) $(ARGS)
 
-lint: $(VENV)/ready  ## style and types
+lint: $(VENV)/ready  ## check style and types
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 
-bench: $(VENV)/ready  ## what it costs, side by side with what it is compared to
+bench: $(VENV)/ready  ## measure the overhead beside alternatives; ARGS are sections, such as "spans"
 	$(VENV)/bin/python benchmarks/run.py $(ARGS)
 
-clean:
+clean:  ## remove the environments
 	rm -rf $(VENV) $(MIDDLE) $(OLDEST)
 
 $(VENV)/ready: CONSTRAINTS := constraints.txt

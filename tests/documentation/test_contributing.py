@@ -1,0 +1,51 @@
+"""CONTRIBUTING.md describes the package as it is."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from documentation.markdown import ROOT, rows
+
+PAGE = ROOT / "CONTRIBUTING.md"
+PACKAGE = ROOT / "otel_mlflow_context"
+
+
+def parts() -> list[str]:
+    """The package's modules and folders, in the order of the table."""
+    names = [
+        match[1] for row in rows(PAGE) if (match := re.fullmatch(r"`(\w+)(?:\.py|/)`", row[0]))
+    ]
+    assert len(names) == len(set(names))
+    return names
+
+
+def imports(module: Path) -> Iterator[str]:
+    """The parts of the package that a module imports, wherever in the module it does."""
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        for name in names:
+            package, *rest = name.split(".")
+            if package == PACKAGE.name and rest:
+                yield rest[0]
+
+
+def test_the_table_has_every_part_of_the_package() -> None:
+    found = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert set(parts()) == {name for name in found if not name.startswith("__")}
+
+
+@pytest.mark.parametrize("part", parts())
+def test_a_part_imports_only_from_parts_above_it(part: str) -> None:
+    path = PACKAGE / part
+    modules = sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+    above = parts()[: parts().index(part) + 1]
+    assert {name for module in modules for name in imports(module)} <= set(above)
