@@ -60,12 +60,12 @@ _GIT_ENVIRONMENT = {
 def _fresh_process() -> Iterator[None]:
     """Nothing is known of the process, nor of its settings, that another test has left there."""
     from otel_mlflow_context import settings
-    from otel_mlflow_context.detectors import _detected
+    from otel_mlflow_context.detectors import _process
 
-    for forget in (settings.forget, _detected.forget):
+    for forget in (settings.forget, _process.forget):
         forget()
     yield
-    for forget in (settings.forget, _detected.forget):
+    for forget in (settings.forget, _process.forget):
         forget()
 
 

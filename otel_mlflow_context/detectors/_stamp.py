@@ -1,4 +1,4 @@
-"""The build stamp: a JSON file that says what was true where the program was built.
+"""Reads the build stamp: a JSON file with the facts of the checkout that a program was built from.
 
 Its specification is docs/build-stamp.md; `otel_mlflow_context.cli.stamp.build_stamp` writes it.
 """
@@ -15,13 +15,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from otel_mlflow_context import semconv
-from otel_mlflow_context.detectors._files import read_text
-from otel_mlflow_context.detectors._finding import Finding
-from otel_mlflow_context.detectors._paths import is_folder, real_path
+from otel_mlflow_context.detectors._files import is_folder, is_installed, read_text, real_path
+from otel_mlflow_context.detectors._finding import Finding, branch, findings
 from otel_mlflow_context.detectors.program.command_line import Program
-from otel_mlflow_context.detectors.program.project import is_installed, own_folders
-from otel_mlflow_context.detectors.repository.url import browsable_url
-from otel_mlflow_context.facts.values import clean
+from otel_mlflow_context.detectors.program.project import own_folders
 from otel_mlflow_context.settings import environment_variables as env
 
 _logger = logging.getLogger(__name__)
@@ -39,13 +36,10 @@ FIELDS: Final[Mapping[str, str]] = {
     "change": semconv.VCS_CHANGE_ID,
     "version": semconv.SERVICE_VERSION,
 }
-"""The keys of a stamp that say something of the program, and the resource attributes they are."""
+"""The keys of a stamp that hold facts, and the resource attributes that they become."""
 
-_BRANCH: Final = "branch"  # a value of `vcs.ref.head.type`
 _MAX_LENGTH: Final = 64 << 10  # bytes; a stamp has some 300
-_COMMIT: Final = re.compile(r"[0-9a-f]{7,64}")
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}(?=T)")
-_TRUTH: Final = {"true": True, "false": False}
 
 
 class StampError(Exception):
@@ -53,10 +47,10 @@ class StampError(Exception):
 
 
 def stamp_findings(program: Program, environ: Mapping[str, str], cwd: Path | None) -> list[Finding]:
-    """What the program's build stamp says; nothing where there is none. Never raises.
+    """The facts in the program's build stamp; none where there is no stamp. Never raises.
 
-    That is the file (or the folder with the file) that ``OTEL_MLFLOW_CONTEXT_STAMP`` names, from
-    the working directory `cwd` where the path is relative, and no other then. Else it is the
+    The stamp is the file (or the folder with the file) that ``OTEL_MLFLOW_CONTEXT_STAMP`` names,
+    from the working directory `cwd` where the path is relative, and no other then. Else it is the
     nearest in the folders that are the program's own (see `own_folders`), and for an installed
     program then in the working directory. One that cannot be used is logged, once, and no other
     takes its place.
@@ -76,47 +70,24 @@ def stamp_findings(program: Program, environ: Mapping[str, str], cwd: Path | Non
 
 
 def read_stamp(file: Path) -> list[Finding]:
-    """What a stamp says. A value of the wrong form is logged and left out.
+    """The facts in a stamp. A value of the wrong form is logged and left out.
 
     Raises:
         StampError: nothing in it can be used.
     """
     stamp = _parsed(file)
-    source = _source(stamp)
-    findings = []
-    unusable = []
-    for key, attribute in FIELDS.items():
-        said = stamp.get(key)
-        if said is None or said == "":
-            continue
-        value = checked(attribute, said)
-        if value is None:
-            unusable.append(key)
-            continue
-        findings.append(Finding(attribute, value, source))
-        if attribute == semconv.VCS_REF_HEAD_NAME:
-            findings.append(Finding(semconv.VCS_REF_HEAD_TYPE, _BRANCH, source))
+    values = {attribute: stamp.get(key) for key, attribute in FIELDS.items()}
+    found = findings(_source(stamp), values | branch(values[semconv.VCS_REF_HEAD_NAME]))
+    usable = {finding.attribute for finding in found}
+    unusable = [
+        key
+        for key, attribute in FIELDS.items()
+        if values[attribute] not in (None, "") and attribute not in usable
+    ]
     if unusable:
         # By key only: the value may be anything, a secret too.
         _log_once(f"the build stamp {file} has no usable {', '.join(unusable)}")
-    return findings
-
-
-def checked(attribute: str, value: object) -> str | bool | None:
-    """A value in the form that its attribute has, or None where it cannot have it."""
-    if attribute == semconv.VCS_REF_HEAD_DIRTY:
-        return value if isinstance(value, bool) else _TRUTH.get(str(value))
-    text = clean(value) if isinstance(value, str) else None
-    if text is None:
-        return None
-    if attribute == semconv.VCS_REF_HEAD_REVISION:
-        return commit_of(text)
-    return browsable_url(text) if attribute == semconv.VCS_REPOSITORY_URL_FULL else text
-
-
-def commit_of(text: str) -> str | None:
-    """A commit in lower case, whole or shortened to no less than 7 digits; None for another."""
-    return text.lower() if _COMMIT.fullmatch(text.lower()) else None
+    return found
 
 
 # --- Which file ----------------------------------------------------------------------------------
@@ -139,7 +110,7 @@ def _nearest(program: Program, cwd: Path | None) -> Path | None:
     return None
 
 
-# --- What it says --------------------------------------------------------------------------------
+# --- Its content ---------------------------------------------------------------------------------
 
 
 def _parsed(file: Path) -> dict[str, Any]:

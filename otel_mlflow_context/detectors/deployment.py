@@ -1,4 +1,4 @@
-"""The deployment detector: which deployment of which version this process is."""
+"""The deployment detector: version, environment, deployment, region, service and logged model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource, ResourceDetector
 
 from otel_mlflow_context import semconv
-from otel_mlflow_context.detectors import _detected
+from otel_mlflow_context.detectors import _process
 from otel_mlflow_context.detectors._finding import Finding
 from otel_mlflow_context.facts.values import clean
 from otel_mlflow_context.settings import environment_variables as env
@@ -21,7 +21,7 @@ _VARIABLES: Final = (
     (env.REGION, semconv.CLOUD_REGION),
     (env.MLFLOW_ACTIVE_MODEL_ID, semconv.MLFLOW_MODEL_ID),
 )
-"""Environment variables, and the resource attributes that they say."""
+"""Environment variables, and the resource attributes that they set."""
 
 
 class DeploymentResourceDetector(ResourceDetector):
@@ -30,7 +30,7 @@ class DeploymentResourceDetector(ResourceDetector):
     From, highest first: ``OTEL_SERVICE_NAME`` and ``OTEL_RESOURCE_ATTRIBUTES`` (all attributes that
     it names); ``APP_VERSION``, ``APP_ENVIRONMENT``, ``DEPLOYMENT_ID``, ``REGION`` and
     ``MLFLOW_ACTIVE_MODEL_ID``; the build stamp (version); the variables of the platform that the
-    process runs on, or that built it (`_platforms`); the installed distribution that the program
+    process runs on, or that built it (`platforms`); the installed distribution that the program
     belongs to (version).
     """
 
@@ -40,7 +40,7 @@ class DeploymentResourceDetector(ResourceDetector):
 
 
 def variable_findings(environ: Mapping[str, str]) -> list[Finding]:
-    """What the variables of a deployment say, in the names of MLflow's guide."""
+    """The findings in the variables of a deployment, as MLflow's guide names them."""
     values = ((name, attribute, clean(environ.get(name))) for name, attribute in _VARIABLES)
     return [Finding(attribute, value, name) for name, attribute, value in values if value]
 
@@ -56,10 +56,10 @@ def _from_opentelemetry() -> dict[str, str]:
 
 
 def _from_the_code() -> dict[str, str]:
-    """What the stamp, the platforms and the package say besides of which commit it is."""
+    """What stamp, platforms and package hold besides the facts of the commit."""
     values = {
         attribute: clean(finding.value)
-        for attribute, finding in _detected.code().items()
+        for attribute, finding in _process.code().items()
         if not attribute.startswith(semconv.VCS_PREFIX)
     }
     return {attribute: value for attribute, value in values.items() if value}

@@ -1,4 +1,4 @@
-"""The git detector: which commit of which repository the program's code is."""
+"""The git detector: repository, branch and commit of the program's code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from opentelemetry.sdk.resources import Resource, ResourceDetector
 
 from otel_mlflow_context import semconv
-from otel_mlflow_context.detectors import _detected
+from otel_mlflow_context.detectors import _process
 from otel_mlflow_context.detectors._finding import Finding
 from otel_mlflow_context.detectors.repository.url import owner_and_name, provider
 from otel_mlflow_context.facts.values import clean
@@ -18,14 +18,14 @@ _logger = logging.getLogger(__name__)
 
 
 class GitResourceDetector(ResourceDetector):
-    """The repository, branch and commit of the program's code, and whether it was changed since.
+    """Detects the repository, branch and commit of the program's code, and uncommitted changes.
 
-    From the first that knows, where all of them speak of one commit: the repository of the
+    From the first of these that has them, as far as all are of one commit: the repository of the
     program's code, not the working directory's (see `current_program`); the build stamp; the
-    variables of CI and hosting platforms; what the installed package says. What is not known is
-    absent. Nothing is raised; a repository that cannot be read is logged in one line, and none at
-    all is nothing to log. Except for uncommitted changes (setting `dirty`), which git is asked for
-    and given one second, everything is read from files and variables.
+    variables of CI and hosting platforms; the installed package. What is not known is absent.
+    Never raises; a repository that cannot be read is logged in one line, and a program without one
+    is normal. Everything is read from files and variables, except for uncommitted changes (setting
+    `dirty`), for which git is run for at most one second.
 
     Attributes: ``vcs.ref.head.revision``, ``.name`` and ``.type``; ``vcs.repository.url.full``
     and ``.name``; ``vcs.owner.name``; ``vcs.provider.name``; ``vcs.change.id``
@@ -36,7 +36,7 @@ class GitResourceDetector(ResourceDetector):
     def detect(self) -> Resource:
         try:
             is_wanted = current_settings().dirty
-            findings = _detected.code_and_changes() if is_wanted else _detected.code()
+            findings = _process.code_and_changes() if is_wanted else _process.code()
             return Resource(_attributes(findings))
         except Exception as error:
             _logger.warning("facts from git are missing: %s", str(error) or type(error).__name__)

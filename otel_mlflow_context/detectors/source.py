@@ -1,4 +1,4 @@
-"""The source detector: which entry point this process runs, and what kind of run it is."""
+"""The source detector: the entry point of the process, and the kind of run."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Final
 from opentelemetry.sdk.resources import Resource, ResourceDetector
 
 from otel_mlflow_context import semconv
-from otel_mlflow_context.detectors import _detected
-from otel_mlflow_context.detectors._paths import is_folder
+from otel_mlflow_context.detectors import _process
+from otel_mlflow_context.detectors._files import is_folder
 from otel_mlflow_context.detectors.program.command_line import Program
 from otel_mlflow_context.detectors.program.launchers import NOTEBOOK_KERNELS
 from otel_mlflow_context.detectors.repository.discovery import find_repository
@@ -19,7 +19,7 @@ from otel_mlflow_context.detectors.repository.files import RepositoryError
 from otel_mlflow_context.facts.values import clean
 from otel_mlflow_context.settings import environment_variables as env
 
-# Where a Databricks cluster says that it was made to run a job:
+# Set on a Databricks cluster that was made to run a job:
 # https://docs.databricks.com/init-scripts/environment-variables.html
 _JOB_VARIABLE: Final = env.DB_IS_JOB_CLUSTER
 
@@ -36,7 +36,7 @@ class SourceResourceDetector(ResourceDetector):
     """
 
     def detect(self) -> Resource:
-        return Resource(source_attributes(_detected.program(), os.environ))
+        return Resource(source_attributes(_process.program(), os.environ))
 
 
 def source_attributes(program: Program, environ: Mapping[str, str]) -> dict[str, str]:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from otel_mlflow_context import DeploymentResourceDetector, GitResourceDetector, detectors, semconv
-from otel_mlflow_context.detectors._code import merged
 from otel_mlflow_context.detectors._finding import Finding
+from otel_mlflow_context.detectors._sources import merged
 
 GITHUB = {
     "GITHUB_ACTIONS": "true",
@@ -137,7 +137,7 @@ def test_the_stamp_knows_the_commit_and_the_platform_the_rest(script: Path, runs
     assert found[semconv.DEPLOYMENT_ID] == "shop-7"
 
 
-def test_a_stale_stamp_in_a_checkout_is_left_out_with_its_version(
+def test_a_stale_stamp_in_a_checkout_is_conflicts_with_its_version(
     shop: Path, git: Any, runs: Any
 ) -> None:
     stamp = {"schema": 1, "commit": "b" * 40, "version": "0.1.0"}
@@ -157,10 +157,10 @@ def test_sources_of_one_commit_complete_each_other_also_where_it_is_shortened() 
         Finding(semconv.VCS_REF_HEAD_REVISION, "1234567", "third"),
         Finding(semconv.VCS_CHANGE_ID, "5", "third"),
     ]
-    left_out: list[str] = []
-    found = merged(first, second, third, left_out=left_out)
+    conflicts: list[str] = []
+    found = merged(first, second, third, conflicts=conflicts)
     assert {key: it.source for key, it in found.items()} == {
         semconv.VCS_REF_HEAD_REVISION: "first",
         semconv.VCS_REF_HEAD_NAME: "second",
     }
-    assert left_out == ["third names another commit than first"]
+    assert conflicts == ["third names another commit than first"]

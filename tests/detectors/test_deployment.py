@@ -9,7 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from otel_mlflow_context.detectors import _detected
+from otel_mlflow_context.detectors import _process
 from otel_mlflow_context.detectors.deployment import DeploymentResourceDetector
 from otel_mlflow_context.detectors.program import process
 from otel_mlflow_context.detectors.program.command_line import Program
@@ -28,7 +28,7 @@ def program(monkeypatch):
     """Makes this process one of the given program."""
 
     def set_program(**fields):
-        _detected.forget()
+        _process.forget()
         monkeypatch.setattr(process, "current_program", lambda: Program(**fields))
 
     set_program()
@@ -40,7 +40,7 @@ def detect(program, monkeypatch):
     def detect(**environ):
         for name, value in environ.items():
             monkeypatch.setenv(name, value)
-        _detected.forget()
+        _process.forget()
         return dict(DeploymentResourceDetector().detect().attributes)
 
     return detect

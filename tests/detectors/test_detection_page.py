@@ -13,43 +13,31 @@ from pathlib import Path
 
 import pytest
 
-from otel_mlflow_context import semconv
-from otel_mlflow_context.detectors.platforms.table import PLATFORMS, Platform
+from otel_mlflow_context.detectors.platforms.ci import CI
+from otel_mlflow_context.detectors.platforms.hosting import HOSTING
+from otel_mlflow_context.detectors.platforms.lookup import Platform, rows, variables_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "detection.md"
-COLUMNS = {
-    semconv.VCS_REF_HEAD_REVISION: "commit",
-    semconv.VCS_REF_HEAD_NAME: "branch",
-    semconv.VCS_REF_HEAD_TAG: "tag",
-    semconv.VCS_REPOSITORY_URL_FULL: "repository",
-    semconv.VCS_CHANGE_ID: "change",
-    semconv.SERVICE_VERSION: "version",
-    semconv.DEPLOYMENT_ENVIRONMENT_NAME: "environment",
-    semconv.DEPLOYMENT_ID: "deployment",
-    semconv.DEPLOYMENT_NAME: "deployment's name",
-    semconv.CLOUD_REGION: "region",
-    semconv.SERVICE_NAME: "service",
-    semconv.CLOUD_PROVIDER: "cloud provider",
-    semconv.CLOUD_PLATFORM: "cloud platform",
-}
+TABLES = {"runtime": rows(HOSTING), "CI": rows(CI)}
 
 
 def row(platform: Platform) -> str:
     known_by = ", ".join(
         f"`{name}`" + ("" if wanted is True else " unset" if wanted is False else f"=`{wanted}`")
-        for name, wanted in platform.known_by.items()
+        for name, wanted in platform.conditions.items()
     )
     says = [
-        f"{COLUMNS[attribute]}: {', '.join(f'`{name}`' for name in variables)}"
-        for attribute, variables in platform.variables.items()
+        f"{fact}: {', '.join(f'`{name}`' for name in variables_of(' '.join(readings)))}"
+        for fact, readings in platform.readings.items()
+        if fact != "cloud"
     ]
-    says += [f"{COLUMNS[attribute]}: {value}" for attribute, value in platform.always.items()]
+    says += [f"cloud: {it}" for it in platform.readings.get("cloud", ())]
     return f"| [{platform.name}]({platform.page}) | {known_by} | {'; '.join(says) or 'nothing'} |"
 
 
 def table(kind: str) -> str:
     header = "| Platform | Known by | Says |\n|---|---|---|\n"
-    return header + "\n".join(row(it) for it in PLATFORMS if it.kind == kind)
+    return header + "\n".join(map(row, TABLES[kind]))
 
 
 def marked(kind: str) -> re.Pattern[str]:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from otel_mlflow_context import settings
-from otel_mlflow_context.detectors import _detected
-from otel_mlflow_context.detectors._code import code_findings
+from otel_mlflow_context.detectors import _process
+from otel_mlflow_context.detectors._sources import code_findings
 from otel_mlflow_context.detectors.git import GitResourceDetector
 from otel_mlflow_context.detectors.program import process
 from otel_mlflow_context.detectors.program.command_line import Program
@@ -24,7 +24,7 @@ def detect(monkeypatch, caplog):
     def run(directory):
         program = Program(name=None, directory=directory, package=None)
         monkeypatch.setattr(process, "current_program", lambda: program)
-        _detected.forget()
+        _process.forget()
         return dict(GitResourceDetector().detect().attributes)
 
     return run
@@ -143,7 +143,7 @@ def test_nothing_that_goes_wrong_reaches_the_application(monkeypatch, detect, ca
         raise RuntimeError
 
     monkeypatch.setattr(process, "current_program", fail)
-    _detected.forget()
+    _process.forget()
     assert GitResourceDetector().detect().attributes == {}
     assert len(caplog.records) == 1
 

@@ -1,4 +1,4 @@
-"""The subcommand `show`: what would the traces of a program say of it, and who says so?"""
+"""The subcommand `show`: the facts that traces of a program would carry, and their sources."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from otel_mlflow_context.cli.console import Commands
 
 _DESCRIPTION: Final = """\
-Show every fact that traces of a program would carry, its value, and who says
-so; what else is said of it and does not count; and for each fact that is not
+Show every fact that traces of a program would carry, with its value and its
+source; other values for it that do not count; and for each fact that is not
 known the first thing to try. The program is not started.
 
 Give the command that starts it, as you would type it, from the folder and with
@@ -35,7 +35,7 @@ def add_to(commands: Commands) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         "show",
         usage="%(prog)s [-h] [--json] [-- COMMAND ...]",
-        help="show what traces of a program would say of it, and who says so",
+        help="show the facts that traces of a program would carry, and their sources",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -1,4 +1,4 @@
-"""What the traces of a program would say of it, and who says so: `otel-mlflow-context show`."""
+"""Describes a program without starting it: each fact with its value, source and alternatives."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any, Final
 from opentelemetry.sdk.resources import OTELResourceDetector
 
 from otel_mlflow_context import semconv
-from otel_mlflow_context.detectors._code import code_sources, merged
+from otel_mlflow_context.detectors._files import working_directory
 from otel_mlflow_context.detectors._finding import Finding
-from otel_mlflow_context.detectors._paths import working_directory
+from otel_mlflow_context.detectors._sources import code_sources, merged
 from otel_mlflow_context.detectors.deployment import variable_findings
 from otel_mlflow_context.detectors.program.command_line import Program, program_of
 from otel_mlflow_context.detectors.source import source_attributes
@@ -27,16 +27,16 @@ _NAME_VARIABLE: Final = "OTEL_SERVICE_NAME"
 
 
 @dataclass(frozen=True)
-class Said:
-    """A value, and who says it."""
+class Candidate:
+    """A value for a fact, and its source."""
 
     value: str
     source: str
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A fact: what the traces say, or what to do so that they say it."""
+class DescribedFact:
+    """A fact: its value in the traces, or what to do so that there is one."""
 
     name: str
     """The fact, as the documentation calls it: ``commit``."""
@@ -44,9 +44,9 @@ class Shown:
     """The trace metadata that it becomes."""
     value: str | None
     source: str | None
-    """Who says it, for people: ``GITHUB_SHA``, ``.git/HEAD``, ``build stamp of 2026-11-01``."""
-    preferred_to: tuple[Said, ...] = ()
-    """What else is said, and does not count."""
+    """For people: ``GITHUB_SHA``, ``.git/HEAD``, ``build stamp of 2026-11-01``."""
+    preferred_to: tuple[Candidate, ...] = ()
+    """Other values, from sources that do not count."""
     hint: str | None = None
     """For a fact that is absent: the first thing to try."""
 
@@ -57,9 +57,9 @@ class Description:
 
     program: str | None
     """Its entry point; None for whatever is started from the working directory."""
-    facts: tuple[Shown, ...]
+    facts: tuple[DescribedFact, ...]
     problems: tuple[str, ...]
-    """What is there and cannot be read."""
+    """Files that are there and cannot be read."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -74,8 +74,8 @@ class Description:
             value = (fact.value or "").ljust(value_width)
             lines.append(f"{fact.name.ljust(name_width)}  {value}  {fact.source}")
             lines += [
-                f"{'':{name_width}}  {said.value.ljust(value_width)}  not that of {said.source}"
-                for said in fact.preferred_to
+                f"{'':{name_width}}  {other.value.ljust(value_width)}  not that of {other.source}"
+                for other in fact.preferred_to
             ]
         if absent:
             lines += ["", "not known:"]
@@ -98,10 +98,10 @@ def describe(command_line: Sequence[str] = ()) -> Description:
     )
     problems: list[str] = []
     sources = [
-        _from_opentelemetry(),
+        _opentelemetry_findings(),
         variable_findings(os.environ),
         *code_sources(program, dirty=current_settings().dirty, problems=problems),
-        _from_source(program),
+        _source_findings(program),
     ]
     facts = process_facts(
         [
@@ -113,28 +113,31 @@ def describe(command_line: Sequence[str] = ()) -> Description:
     )
     return Description(
         program=program.name,
-        facts=tuple(_shown(fact, facts.get(fact.attribute), sources) for fact in PROCESS_FACTS),
+        facts=tuple(_described(fact, facts.get(fact.attribute), sources) for fact in PROCESS_FACTS),
         problems=tuple(problems),
     )
 
 
-def _shown(fact: Fact, value: str | None, sources: Iterable[Sequence[Finding]]) -> Shown:
-    said = [
-        Said(text, finding.source)
+def _described(
+    fact: Fact, value: str | None, sources: Iterable[Sequence[Finding]]
+) -> DescribedFact:
+    candidates = [
+        Candidate(text, finding.source)
         for source in sources
         for finding in source
         if finding.attribute in (fact.source, *fact.aliases) and (text := clean(finding.value))
     ]
     if value is None:
-        return Shown(fact.name, fact.metadata, None, None, tuple(said), _HINTS[fact.source])
-    if fact.source == semconv.MLFLOW_SOURCE_TYPE and value not in {it.value for it in said}:
-        said.insert(0, Said(value, "the environment's name (setting SOURCE_TYPE)"))
-    winner = next(it for it in said if it.value == value)
-    others = tuple(it for it in said if it.value != value)
-    return Shown(fact.name, fact.metadata, value, winner.source, others)
+        hint = _HINTS[fact.source]
+        return DescribedFact(fact.name, fact.metadata, None, None, tuple(candidates), hint)
+    if fact.source == semconv.MLFLOW_SOURCE_TYPE and value not in {it.value for it in candidates}:
+        candidates.insert(0, Candidate(value, "the environment's name (setting SOURCE_TYPE)"))
+    winner = next(it for it in candidates if it.value == value)
+    others = tuple(it for it in candidates if it.value != value)
+    return DescribedFact(fact.name, fact.metadata, value, winner.source, others)
 
 
-def _from_opentelemetry() -> list[Finding]:
+def _opentelemetry_findings() -> list[Finding]:
     attributes = OTELResourceDetector().detect().attributes
     return [
         Finding(
@@ -148,7 +151,7 @@ def _from_opentelemetry() -> list[Finding]:
     ]
 
 
-def _from_source(program: Program) -> list[Finding]:
+def _source_findings(program: Program) -> list[Finding]:
     attributes = source_attributes(program, os.environ)
     return [Finding(name, value, "command line") for name, value in attributes.items()]
 

@@ -1,4 +1,4 @@
-"""The subcommand `stamp`: write what is true now, for when the checkout is gone."""
+"""The subcommand `stamp`: writes the build stamp of a checkout."""
 
 from __future__ import annotations
 

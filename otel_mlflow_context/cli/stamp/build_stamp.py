@@ -1,4 +1,4 @@
-"""Writing the build stamp: what is true of a checkout now, for when the checkout is gone.
+"""Writes the build stamp: the facts of a checkout, for where the program runs without it.
 
 The file's specification is docs/build-stamp.md; the detectors read it (`detectors._stamp`).
 """
@@ -10,7 +10,7 @@ import logging
 import os
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -18,10 +18,14 @@ from typing import Final
 from opentelemetry.sdk.resources import OTELResourceDetector
 
 from otel_mlflow_context import semconv
-from otel_mlflow_context.detectors._code import changes, merged, repository_findings
-from otel_mlflow_context.detectors._finding import Finding
-from otel_mlflow_context.detectors._stamp import FIELDS, FILE_NAME, SCHEMA, checked
-from otel_mlflow_context.detectors.platforms.table import findings_of, merge_commits, platforms
+from otel_mlflow_context.detectors._finding import Finding, checked, findings
+from otel_mlflow_context.detectors._sources import (
+    merged,
+    repository_findings,
+    uncommitted_changes,
+)
+from otel_mlflow_context.detectors._stamp import FIELDS, FILE_NAME, SCHEMA
+from otel_mlflow_context.detectors.platforms import merge_commits, platform_findings
 from otel_mlflow_context.detectors.program.command_line import Program
 from otel_mlflow_context.detectors.program.package import package_findings
 from otel_mlflow_context.settings import environment_variables as env
@@ -37,59 +41,60 @@ _SOURCE_DATE_EPOCH: Final = "SOURCE_DATE_EPOCH"
 
 
 def current_findings(directory: Path, program: Program) -> list[Finding]:
-    """What is known of a checkout and the build that runs in it, one finding an attribute.
+    """The facts of a checkout and of the build that runs in it, one finding an attribute.
 
-    The sources in the order of the detectors: environment variables, ``.git``, those of the
-    CI platform, and what an installed package says.
+    The sources have the detectors' precedence: environment variables, ``.git``, the variables of
+    the CI platform, the installed package.
 
     Args:
         directory: a folder of the checkout.
-        program: whose package is asked. It is not the running program, which is a build tool.
+        program: whose package is read. It is not the running program, which is a build tool.
     """
-    sources = (
-        _from_variables(),
-        [it for it in checkout_findings(directory) if it.value not in merge_commits(os.environ)],
-        *(findings_of(platform, os.environ) for platform in platforms(os.environ)),
+    made_by_platform = merge_commits(os.environ)
+    conflicts: list[str] = []
+    found = merged(
+        _variable_findings(),
+        [it for it in checkout_findings(directory) if it.value not in made_by_platform],
+        *platform_findings(os.environ),
         package_findings(program),
+        conflicts=conflicts,
     )
-    left_out: list[str] = []
-    findings = merged(*map(_usable, sources), left_out=left_out)
-    for reason in left_out:
-        _logger.warning("%s, and is left out", reason)
-    return list(findings.values())
+    for conflict in conflicts:
+        _logger.warning("%s, and is left out", conflict)
+    return list(found.values())
 
 
 def checkout_findings(directory: Path) -> list[Finding]:
-    """What the repository says that a folder belongs to. What cannot be read is logged."""
+    """The facts of the repository that a folder belongs to. Unreadable files are logged."""
     problems: list[str] = []
-    findings = {it.attribute: it for it in repository_findings(directory, problems)}
-    if changed := changes(directory, problems):
-        findings[changed.attribute] = changed
+    found = {it.attribute: it for it in repository_findings(directory, problems)}
+    if changed := uncommitted_changes(directory, problems):
+        found[changed.attribute] = changed
     if problems:
         _logger.warning("facts from git are missing: %s", "; ".join(problems))
-    if semconv.VCS_REF_HEAD_REVISION not in findings:
+    if semconv.VCS_REF_HEAD_REVISION not in found:
         return []
-    # Asked only where git is there and agrees to answer.
-    if semconv.VCS_REF_HEAD_DIRTY in findings and (tag := _tag(directory)):
-        findings[semconv.VCS_REF_HEAD_TAG] = Finding(semconv.VCS_REF_HEAD_TAG, tag, "git describe")
-    return list(findings.values())
+    # Only where git is there and accepts the repository.
+    if semconv.VCS_REF_HEAD_DIRTY in found and (tag := _tag(directory)):
+        found[semconv.VCS_REF_HEAD_TAG] = Finding(semconv.VCS_REF_HEAD_TAG, tag, "git describe")
+    return list(found.values())
 
 
-def stamp_of(findings: Iterable[Finding], version: str | None = None) -> Stamp:
+def stamp_of(found: Iterable[Finding], version: str | None = None) -> Stamp:
     """The content of a stamp, its time included: now, or ``SOURCE_DATE_EPOCH``.
 
     Args:
-        findings: what is true; values of a form that no stamp has are left out.
+        found: the facts; values of a form that no stamp has are left out.
         version: the version of the program; by default that of the findings.
 
     https://reproducible-builds.org/specs/source-date-epoch/
     """
-    found: dict[str, object] = {finding.attribute: finding.value for finding in findings}
+    raw: dict[str, object] = {finding.attribute: finding.value for finding in found}
     if version:
-        found[semconv.SERVICE_VERSION] = version
-    values = {key: checked(attribute, found.get(attribute)) for key, attribute in FIELDS.items()}
-    said = {key: value for key, value in values.items() if value is not None}
-    return {"schema": SCHEMA, "time": _time(), **said}
+        raw[semconv.SERVICE_VERSION] = version
+    values = {key: checked(attribute, raw.get(attribute)) for key, attribute in FIELDS.items()}
+    usable = {key: value for key, value in values.items() if value is not None}
+    return {"schema": SCHEMA, "time": _time(), **usable}
 
 
 def write(stamp: Stamp, file: Path) -> None:
@@ -125,17 +130,11 @@ def _time() -> str:
 # --- Sources -------------------------------------------------------------------------------------
 
 
-def _usable(findings: Iterable[Finding]) -> list[Finding]:
-    """Those of a form that a stamp takes: a commit that is none must not hide one that is."""
-    return [it for it in findings if checked(it.attribute, it.value) is not None]
-
-
-def _from_variables() -> Iterator[Finding]:
+def _variable_findings() -> list[Finding]:
+    version = {semconv.SERVICE_VERSION: os.environ.get(env.APP_VERSION)}
+    attributes = OTELResourceDetector().detect().attributes
     # The last counts.
-    if version := os.environ.get(env.APP_VERSION):
-        yield Finding(semconv.SERVICE_VERSION, version, env.APP_VERSION)
-    for attribute, value in OTELResourceDetector().detect().attributes.items():
-        yield Finding(attribute, str(value), "OTEL_RESOURCE_ATTRIBUTES")
+    return [*findings(env.APP_VERSION, version), *findings("OTEL_RESOURCE_ATTRIBUTES", attributes)]
 
 
 def _tag(folder: Path) -> str | None:

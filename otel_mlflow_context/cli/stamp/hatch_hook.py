@@ -37,8 +37,8 @@ class StampBuildHook(BuildHookInterface[BuilderConfig]):
     """Puts the stamp into each package of a wheel, and at the top of a source distribution.
 
     The commit is the checkout's; where there is none, that of the stamp which came with the
-    source distribution. Variables of the environment say nothing here: in CI, `pip install` builds
-    other people's projects too. The version is the one that is built.
+    source distribution. Environment variables are not read: in CI, `pip install` builds other
+    people's projects too. The version is the one that is built.
 
     An editable installation gets none: its commit is the checkout's at every start.
     """

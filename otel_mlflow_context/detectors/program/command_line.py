@@ -9,7 +9,7 @@ from importlib.machinery import all_suffixes
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from otel_mlflow_context.detectors._paths import is_file, is_folder, real_path
+from otel_mlflow_context.detectors._files import is_file, is_folder, real_path
 from otel_mlflow_context.detectors.program.launchers import (
     LAUNCHERS,
     WRAPPERS,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from otel_mlflow_context.detectors._paths import is_file, real_path
+from otel_mlflow_context.detectors._files import is_file, real_path
 from otel_mlflow_context.detectors.program.command_line import Program
 
 # https://packaging.python.org/en/latest/specifications/core-metadata/#version

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from otel_mlflow_context.detectors._paths import is_file
+from otel_mlflow_context.detectors._files import is_file
 from otel_mlflow_context.settings import environment_variables as env
 
 

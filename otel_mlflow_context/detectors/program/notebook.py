@@ -1,7 +1,7 @@
-"""Which notebook this process's kernel runs, as far as that is known without a network call.
+"""The notebook that this process's kernel runs, as far as it is known without a network call.
 
-Colab and Kaggle tell a kernel nothing of the notebook; Jupyter's own server and VS Code do, and
-Databricks keeps it in the process.
+Jupyter's own server and VS Code tell a kernel the notebook's path, Databricks keeps it in the
+process; Colab and Kaggle do neither.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from otel_mlflow_context import semconv
-from otel_mlflow_context.detectors._finding import Finding
-from otel_mlflow_context.detectors._paths import is_file, is_folder, real_path
-from otel_mlflow_context.detectors._stamp import checked
+from otel_mlflow_context.detectors._files import is_file, is_folder, real_path
+from otel_mlflow_context.detectors._finding import Finding, branch, commit_findings
 from otel_mlflow_context.detectors.program.command_line import Program
 from otel_mlflow_context.detectors.program.launchers import NOTEBOOK_KERNELS
 from otel_mlflow_context.settings import environment_variables as env
@@ -29,7 +28,6 @@ _KERNEL: Final = "ipykernel"
 
 # Folders of Databricks that are a person's: /Users/jane@example.com/..., /Repos/jane@.../shop/...
 _OF_A_PERSON: Final = re.compile(r"/(Workspace/)?(Users|Repos)/[^/]*/")
-_DATABRICKS: Final = "Databricks Git folder"
 
 
 def is_notebook(program: Program) -> bool:
@@ -69,25 +67,21 @@ def notebook(program: Program, environ: Mapping[str, str], cwd: Path | None) -> 
 
 
 def notebook_findings(environ: Mapping[str, str]) -> list[Finding]:
-    """What Databricks says of the Git folder that the notebook lies in, where there is no .git."""
+    """The commit of the Databricks Git folder that the notebook lies in, where there is no .git."""
     context = _databricks(environ)
-    commit = checked(semconv.VCS_REF_HEAD_REVISION, getattr(context, "mlflowGitRepoCommit", None))
-    if not commit:
-        return []
-    said: dict[str, object] = {semconv.VCS_REF_HEAD_REVISION: commit}
-    if getattr(context, "mlflowGitRepoReferenceType", None) == "branch":
-        said[semconv.VCS_REF_HEAD_NAME] = getattr(context, "mlflowGitRepoReference", None)
-        said[semconv.VCS_REF_HEAD_TYPE] = "branch"
-    said[semconv.VCS_REPOSITORY_URL_FULL] = getattr(context, "mlflowGitRepoUrl", None)
-    return [
-        Finding(attribute, value, _DATABRICKS)
-        for attribute, raw in said.items()
-        if (value := checked(attribute, raw)) is not None
-    ]
+    is_branch = getattr(context, "mlflowGitRepoReferenceType", None) == "branch"
+    return commit_findings(
+        "Databricks Git folder",
+        getattr(context, "mlflowGitRepoCommit", None),
+        {
+            **branch(getattr(context, "mlflowGitRepoReference", None) if is_branch else None),
+            semconv.VCS_REPOSITORY_URL_FULL: getattr(context, "mlflowGitRepoUrl", None),
+        },
+    )
 
 
 def _databricks(environ: Mapping[str, str]) -> Any:
-    """What the runtime knows of its notebook, in the form in which MLflow asks it too."""
+    """The runtime's context of its notebook, read as MLflow reads it."""
     if env.DATABRICKS_RUNTIME_VERSION not in environ:
         return None
     try:

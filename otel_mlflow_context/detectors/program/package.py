@@ -1,19 +1,24 @@
-"""What the program's package says of the commit that it was made of: for who has no repository.
+"""The version of the program's package, and the commit that it was built from.
 
-Three writers leave that behind: installers (PEP 610), setuptools-scm, and `git archive`.
+Three writers leave the commit behind: installers (PEP 610), setuptools-scm, and `git archive`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from otel_mlflow_context import semconv
-from otel_mlflow_context.detectors._files import read_text
-from otel_mlflow_context.detectors._finding import Finding
-from otel_mlflow_context.detectors._stamp import checked, commit_of
+from otel_mlflow_context.detectors._files import read_text_if_possible
+from otel_mlflow_context.detectors._finding import (
+    Finding,
+    branch,
+    commit_findings,
+    commit_id,
+    findings,
+)
 from otel_mlflow_context.detectors.program.command_line import Program
 from otel_mlflow_context.detectors.program.distribution import (
     direct_url_of,
@@ -27,13 +32,12 @@ _VERSION_FILE: Final = "_version.py"
 _ARCHIVAL_FILE: Final = ".git_archival.txt"
 _DISTRIBUTION: Final = "installed distribution"
 _MAX_LENGTH: Final = 64 << 10  # bytes of any of these files; they have some hundred
-_BRANCH: Final = "branch"  # a value of `vcs.ref.head.type`
 _BRANCHES: Final = "refs/heads/"
 _TAGS: Final = "refs/tags/"
 
 
 def package_findings(program: Program) -> list[Finding]:
-    """The version of the program's distribution, and the commit that it was made of.
+    """The version of the program's distribution, and the commit that it was built from.
 
     The commit, branch, tag and repository are those of the first that knows a commit:
 
@@ -43,14 +47,14 @@ def package_findings(program: Program) -> list[Finding]:
     - ``.git_archival.txt`` at the top of a source folder that `git archive` made (GitHub's
       "Download ZIP" too).
 
-    Never raises; a file that no such writer wrote says nothing.
+    Never raises; a file of another writer is ignored.
     """
     info = distribution_of(program)
     found = _from_direct_url(direct_url_of(info)) if info else []
     found = found or (_from_version_file(program, info.parent) if info else [])
     found = found or _from_archive(program)
-    version = checked(semconv.SERVICE_VERSION, version_of(info)) if info else None
-    return [*found, Finding(semconv.SERVICE_VERSION, version, _DISTRIBUTION)] if version else found
+    version = version_of(info) if info else None
+    return [*found, *findings(_DISTRIBUTION, {semconv.SERVICE_VERSION: version})]
 
 
 # --- pip install git+https://... -----------------------------------------------------------------
@@ -61,29 +65,21 @@ def _from_direct_url(direct_url: Mapping[str, Any]) -> list[Finding]:
     vcs = direct_url.get("vcs_info")
     if not isinstance(vcs, dict) or vcs.get("vcs") != "git":
         return []
-    commit = checked(semconv.VCS_REF_HEAD_REVISION, vcs.get("commit_id"))
-    if not commit:
-        return []
-    return _findings(
-        _DIRECT_URL,
-        (semconv.VCS_REF_HEAD_REVISION, commit),
-        *_of_requested(vcs.get("requested_revision")),
-        (semconv.VCS_REPOSITORY_URL_FULL, direct_url.get("url")),
-    )
+    others = _requested(vcs.get("requested_revision"))
+    url = {semconv.VCS_REPOSITORY_URL_FULL: direct_url.get("url")}
+    return commit_findings(_DIRECT_URL, vcs.get("commit_id"), others | url)
 
 
-def _of_requested(revision: object) -> Iterator[tuple[str, object]]:
-    """What stands after the @: a branch, a tag or a commit, and installers do not write which."""
-    if not isinstance(revision, str) or revision == "HEAD" or commit_of(revision):
-        return
+def _requested(revision: object) -> dict[str, object]:
+    """The text after the @: a branch, a tag or a commit, and installers do not write which."""
+    if not isinstance(revision, str) or revision == "HEAD" or commit_id(revision):
+        return {}
     if revision.startswith(_TAGS):
-        yield semconv.VCS_REF_HEAD_TAG, revision.removeprefix(_TAGS)
-    elif revision.startswith(_BRANCHES):
-        yield semconv.VCS_REF_HEAD_NAME, revision.removeprefix(_BRANCHES)
-        yield semconv.VCS_REF_HEAD_TYPE, _BRANCH
-    elif not revision.startswith("refs/"):
-        # The conventions' name of the ref may be that of either; its type stays unsaid.
-        yield semconv.VCS_REF_HEAD_NAME, revision
+        return {semconv.VCS_REF_HEAD_TAG: revision.removeprefix(_TAGS)}
+    if revision.startswith(_BRANCHES):
+        return branch(revision.removeprefix(_BRANCHES))
+    # The conventions' name of the ref may be that of either; its type is left out.
+    return {} if revision.startswith("refs/") else {semconv.VCS_REF_HEAD_NAME: revision}
 
 
 # --- setuptools-scm ------------------------------------------------------------------------------
@@ -100,8 +96,9 @@ def _from_version_file(program: Program, installation: Path) -> list[Finding]:
     for folder in own_folders(program):
         if installation not in folder.parents:  # of an editable installation, or not of a package
             continue
-        if match := _COMMIT_ID.search(_text(folder / _VERSION_FILE)):
-            return _findings(_VERSION_FILE, (semconv.VCS_REF_HEAD_REVISION, match["commit"]))
+        text = read_text_if_possible(folder / _VERSION_FILE, _MAX_LENGTH)
+        if match := _COMMIT_ID.search(text):
+            return commit_findings(_VERSION_FILE, match["commit"], {})
     return []
 
 
@@ -113,40 +110,21 @@ _BEHIND_A_TAG: Final = re.compile(r"-\d+-g[0-9a-f]+$")
 
 def _from_archive(program: Program) -> list[Finding]:
     """https://setuptools-scm.readthedocs.io/en/latest/usage/#git-archives"""
-    texts = (_text(folder / _ARCHIVAL_FILE) for folder in own_folders(program))
+    files = (folder / _ARCHIVAL_FILE for folder in own_folders(program))
+    texts = (read_text_if_possible(file, _MAX_LENGTH) for file in files)
     archived = dict(_ARCHIVED.findall(next(filter(None, texts), "")))
-    # In a checkout it is a placeholder, $Format:%H$, and no commit.
-    commit = checked(semconv.VCS_REF_HEAD_REVISION, archived.get("node"))
-    if not commit:
-        return []
     refs = archived.get("ref-names", "").split(", ")
-    branch = _first_of(refs, "HEAD -> ")
     described = archived.get("describe-name", "")
     # Git before 2.32 leaves the placeholder of `describe` as it is.
     is_tag = not ("$" in described or _BEHIND_A_TAG.search(described))
-    return _findings(
+    tag = (is_tag and described) or _first_of(refs, "tag: ")
+    # In a checkout the commit is a placeholder too, $Format:%H$, and not usable.
+    return commit_findings(
         _ARCHIVAL_FILE,
-        (semconv.VCS_REF_HEAD_REVISION, commit),
-        (semconv.VCS_REF_HEAD_NAME, branch),
-        (semconv.VCS_REF_HEAD_TYPE, branch and _BRANCH),
-        (semconv.VCS_REF_HEAD_TAG, (is_tag and described) or _first_of(refs, "tag: ")),
+        archived.get("node"),
+        {**branch(_first_of(refs, "HEAD -> ")), semconv.VCS_REF_HEAD_TAG: tag},
     )
 
 
 def _first_of(refs: Iterable[str], prefix: str) -> str | None:
     return next((ref.removeprefix(prefix) for ref in refs if ref.startswith(prefix)), None)
-
-
-def _findings(source: str, *said: tuple[str, object]) -> list[Finding]:
-    return [
-        Finding(attribute, value, source)
-        for attribute, raw in said
-        if (value := checked(attribute, raw)) is not None
-    ]
-
-
-def _text(file: Path) -> str:
-    try:
-        return read_text(file, _MAX_LENGTH)
-    except (OSError, ValueError):  # most often: it is not there
-        return ""

@@ -1,8 +1,8 @@
-"""Which program this process runs.
+"""The program that this process runs.
 
-The answer comes from the interpreter's own command line (`sys.orig_argv`), because it is the same
-from start to end: before there is a ``__main__``, where ``opentelemetry-instrument`` asks, as well
-as in the middle of a request, whatever a debugger or the program itself made of `sys.argv`.
+It is read from the interpreter's own command line (`sys.orig_argv`), because that is the same from
+start to end: before there is a ``__main__``, as under ``opentelemetry-instrument``, as well as in
+the middle of a request, whatever a debugger or the program itself did to `sys.argv`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from otel_mlflow_context.detectors._paths import working_directory
+from otel_mlflow_context.detectors._files import working_directory
 from otel_mlflow_context.detectors.program.command_line import (
     Program,
     has_interpreter,
@@ -53,7 +53,7 @@ def _is_worker(command_line: Sequence[str]) -> bool:
 
 
 def _parents_command_line() -> list[str] | None:
-    """What Linux says of the parent; None elsewhere, and where the parent is a worker too."""
+    """From Linux' /proc; None elsewhere, and where the parent is a worker too."""
     try:
         with Path(f"/proc/{os.getppid()}/cmdline").open("rb") as file:
             words = os.fsdecode(file.read(_COMMAND_LINE_LENGTH)).rstrip("\0").split("\0")

@@ -1,4 +1,4 @@
-"""The folders that are a program's own: where a file that speaks for the program may lie."""
+"""The folders that belong to a program: where files about it are looked for."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from otel_mlflow_context.detectors._files import (
+    INSTALLATIONS,
+    has_one_of,
+    is_environment,
+    is_installed,
+)
 from otel_mlflow_context.detectors.program.command_line import Program
 
-_INSTALLATIONS: Final = frozenset({"site-packages", "dist-packages"})
 _TOPS: Final = (".git", "pyproject.toml", "setup.py", "setup.cfg")
 """What the top folder of a project holds, one of them at least."""
-_ENVIRONMENT: Final = "pyvenv.cfg"
 _MAX_FOLDERS: Final = 8
 """The folder of the program and those around it: deeper than any layout in use."""
 
@@ -21,7 +25,7 @@ _MAX_FOLDERS: Final = 8
 def own_folders(program: Program) -> Iterator[Path]:
     """The program's packages, its folder, and the folders around it that are its own.
 
-    The nearest first. What is around the program is another's, or everybody's,
+    The nearest first. A folder around the program is not its own
 
     - outside of its project: the nearest folder with ``.git``, ``pyproject.toml``, ``setup.py`` or
       ``setup.cfg`` is the last;
@@ -54,7 +58,7 @@ def _packages_below(program: Program, directory: Path) -> Iterator[Path]:
 
 def _packages_around(directory: Path) -> Iterator[Path]:
     for folder in (directory, *directory.parents):
-        if folder.name in _INSTALLATIONS or not _is_package(folder):
+        if folder.name in INSTALLATIONS or not _is_package(folder):
             return
         yield folder
 
@@ -62,28 +66,14 @@ def _packages_around(directory: Path) -> Iterator[Path]:
 def _project_around(directory: Path) -> Iterator[Path]:
     home = os.path.realpath(os.path.expanduser("~"))  # noqa: PTH111 - Path.home can raise
     for folder in islice((directory, *directory.parents), _MAX_FOLDERS):
-        is_project = _has_one_of(folder, _TOPS)
+        is_project = has_one_of(folder, _TOPS)
         is_shared = str(folder) == home or folder == folder.parent
-        if folder != directory and not is_project and (is_shared or _is_environment(folder)):
+        if folder != directory and not is_project and (is_shared or is_environment(folder)):
             return
         yield folder
         if is_project:
             return
 
 
-def is_installed(folder: Path) -> bool:
-    """Whether a folder lies where installers put packages."""
-    return not _INSTALLATIONS.isdisjoint(folder.parts)
-
-
 def _is_package(folder: Path) -> bool:
-    return _has_one_of(folder, ("__init__.py",))
-
-
-def _is_environment(folder: Path) -> bool:
-    return _has_one_of(folder, (_ENVIRONMENT,))
-
-
-def _has_one_of(folder: Path, names: tuple[str, ...]) -> bool:
-    # No Path for each: they are asked for at every start of every program.
-    return any(os.path.lexists(f"{folder}/{name}") for name in names)
+    return has_one_of(folder, ("__init__.py",))

@@ -12,7 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from otel_mlflow_context.detectors._paths import real_path, working_directory
+from otel_mlflow_context.detectors._files import (
+    INSTALLATIONS,
+    is_environment,
+    real_path,
+    working_directory,
+)
 from otel_mlflow_context.detectors.repository.config import is_bare
 from otel_mlflow_context.detectors.repository.files import (
     Repository,
@@ -22,7 +27,6 @@ from otel_mlflow_context.detectors.repository.files import (
 )
 
 _MAX_INDEX: Final = 64 << 20
-_INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
 
 
 def find_repository(directory: Path) -> Repository | None:
@@ -96,14 +100,10 @@ def _holds_code_in(repository: Repository, directory: Path) -> bool:
         return True
     below = directory.relative_to(repository.root)
     folders = [directory, *directory.parents][: len(below.parts)]
-    if not _INSTALLED.isdisjoint(below.parts) or any(_is_environment(f) for f in folders):
+    if not INSTALLATIONS.isdisjoint(below.parts) or any(is_environment(f) for f in folders):
         return False
     # The top folder decides, so that a new folder deep in a project is the project's.
     return _tracks(repository, below.parts[0])
-
-
-def _is_environment(folder: Path) -> bool:
-    return (folder / "pyvenv.cfg").exists()
 
 
 def _tracks(repository: Repository, folder: str) -> bool:

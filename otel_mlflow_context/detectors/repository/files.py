@@ -1,23 +1,24 @@
-"""Where a git repository keeps its things, and reading its files: bounded, and only files."""
+"""The folders of a git repository, and its files: read up to a limit, and nothing but files."""
 
 from __future__ import annotations
 
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
+
+from otel_mlflow_context.detectors import _files
 
 _MAX_POINTER: Final = 4_096
 """Bytes of a file that holds one path, ref or id: PATH_MAX on Linux."""
 
 
 class RepositoryError(Exception):
-    """A repository is there, but does not answer; the message says why."""
+    """A repository is there, but cannot be read; the message says why."""
 
 
 @dataclass(frozen=True)
 class Repository:
-    """Where a repository keeps its things."""
+    """The folders of a repository."""
 
     root: Path
     """The work tree's top folder."""
@@ -28,26 +29,23 @@ class Repository:
 
 
 def open_file(path: Path) -> BinaryIO | None:
-    """A regular file, open for reading; None when there is none of that name."""
+    """A regular file, open for reading; None where there is none of that name."""
     try:
-        # A pipe would block at open.
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise RepositoryError(f"{path} is not a file")
-        return path.open("rb")
+        return _files.open_file(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except ValueError as error:
+        raise RepositoryError(f"{path} {error}") from None
 
 
 def read_bytes(path: Path, limit: int) -> bytes | None:
-    """The content of a file; None when there is none of that name."""
-    file = open_file(path)
-    if file is None:
+    """The content of a file; None where there is none of that name."""
+    try:
+        return _files.read_bytes(path, limit)
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    with file:
-        content = file.read(limit + 1)
-    if len(content) > limit:
-        raise RepositoryError(f"{path} is too large")
-    return content
+    except ValueError as error:
+        raise RepositoryError(f"{path} {error}") from None
 
 
 def read_pointer(path: Path) -> str | None:

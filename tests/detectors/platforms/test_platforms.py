@@ -11,12 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_mlflow_context.detectors.platforms.table import (
-    PLATFORMS,
-    merge_commits,
-    platform_findings,
-    platforms,
-)
+from otel_mlflow_context.detectors.platforms import PLATFORMS, merge_commits, platform_findings
+from otel_mlflow_context.detectors.platforms.ci import CI
+from otel_mlflow_context.detectors.platforms.hosting import HOSTING
+from otel_mlflow_context.detectors.platforms.lookup import FACTS, is_known, variables_of
 from otel_mlflow_context.facts.values import clean
 
 COMMIT = "83a20ec058e2fb00e7fa4558c4c6e81e2dcf253d"
@@ -38,9 +36,18 @@ PROVIDER = "cloud.provider"
 PLATFORM = "cloud.platform"
 
 
-def said(environ):
-    """What is found, as {attribute: (value, source)}; a platform says each thing once."""
-    findings = platform_findings(environ)
+def all_findings(environ):
+    """Of all platforms, in their order."""
+    return [finding for of_platform in platform_findings(environ) for finding in of_platform]
+
+
+def platforms(environ):
+    return [row for row in PLATFORMS if is_known(row, environ)]
+
+
+def found(environ):
+    """As {attribute: (value, source)}; a platform has one finding an attribute."""
+    findings = all_findings(environ)
     assert len({finding.attribute for finding in findings}) == len(findings)
     return {finding.attribute: (finding.value, finding.source) for finding in findings}
 
@@ -889,7 +896,7 @@ DOCUMENTED = [
 @pytest.mark.parametrize(("platform", "environ", "expected"), DOCUMENTED)
 def test_a_platform_says_what_its_documentation_promises(platform, environ, expected):
     assert names(environ) == [platform]
-    assert said(environ) == expected
+    assert found(environ) == expected
 
 
 def test_every_row_has_its_documented_values_here():
@@ -960,7 +967,7 @@ ALONE = [
 
 @pytest.mark.parametrize(("known", "variable", "value", "attribute", "expected"), ALONE)
 def test_each_other_documented_variable_says_its_part(known, variable, value, attribute, expected):
-    assert said({**known, variable: value})[attribute] == (expected, variable)
+    assert found({**known, variable: value})[attribute] == (expected, variable)
 
 
 def test_every_variable_of_the_table_has_been_seen_to_speak():
@@ -972,11 +979,12 @@ def test_every_variable_of_the_table_has_been_seen_to_speak():
     } | {(attribute, variable) for _, variable, _, attribute, _ in ALONE}
 
     unseen = {
-        (row.name, attribute, source)
+        (row.name, FACTS[fact], source)
         for row in PLATFORMS
-        for attribute, readings in row.says.items()
-        for source in (r if isinstance(r, str) else r.variables[-1] for r in readings)
-        if (attribute, source) not in seen
+        for fact, readings in row.readings.items()
+        if fact != "cloud"
+        for source in (variables_of(reading)[-1] for reading in readings)
+        if (FACTS[fact], source) not in seen
     }
 
     # This one takes a file: see below.
@@ -986,40 +994,36 @@ def test_every_variable_of_the_table_has_been_seen_to_speak():
 # --- Rows ----------------------------------------------------------------------------------------
 
 
+def test_every_line_of_the_tables_is_read():
+    lines = [line for line in f"{HOSTING}{CI}".splitlines() if not line.lstrip().startswith("#")]
+
+    assert len(lines) == sum(2 + len(row.facts.splitlines()) for row in PLATFORMS)
+    for row in PLATFORMS:
+        facts = [line.strip().partition("  ")[0] for line in row.facts.splitlines()]
+        assert row.readings.keys() == {*facts} <= {*FACTS, "cloud"}
+
+
 def test_a_row_names_its_page_and_its_variables():
     for row in PLATFORMS:
         assert row.page.startswith("https://")
-        assert row.kind in {"runtime", "CI"}
         assert all(re.fullmatch(r"[A-Z][A-Z0-9_]+", name) for name in asked_for(row))
     assert len({row.name for row in PLATFORMS}) == len(PLATFORMS)
 
 
-def test_the_variables_of_a_row_are_listed_for_the_documentation():
-    [row] = platforms({"GITHUB_ACTIONS": "true"})
-
-    assert row.variables == {
-        REVISION: ("GITHUB_REF", "GITHUB_EVENT_PATH", "GITHUB_SHA"),
-        BRANCH: ("GITHUB_REF", "GITHUB_HEAD_REF"),
-        TAG: ("GITHUB_REF",),
-        URL: ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY"),
-        CHANGE: ("GITHUB_REF",),
-    }
-
-
 def asked_for(row):
-    return {name for variables in row.variables.values() for name in variables} | {*row.known_by}
+    return {*variables_of(row.facts), *row.conditions}
 
 
 # --- Which platform ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "platform", [row for row in PLATFORMS if row.says], ids=lambda row: row.name
+    "platform", [row for row in PLATFORMS if row.readings], ids=lambda row: row.name
 )
 def test_a_platform_that_is_not_known_says_nothing(platform):
-    said_by = {name for variables in platform.variables.values() for name in variables}
+    its_variables = {*variables_of(platform.facts)}
 
-    assert said(dict.fromkeys(said_by - {*platform.known_by}, "1")) == {}
+    assert found(dict.fromkeys(its_variables - {*platform.conditions}, "1")) == {}
 
 
 @pytest.mark.parametrize(
@@ -1039,7 +1043,7 @@ def test_a_platform_that_is_not_known_says_nothing(platform):
 )
 def test_settings_and_look_alikes_are_no_platform(environ):
     assert platforms(environ) == []
-    assert platform_findings(environ) == []
+    assert all_findings(environ) == []
 
 
 def test_knative_in_a_cluster_is_not_cloud_run():
@@ -1056,7 +1060,7 @@ def test_what_runs_a_container_comes_before_what_built_it():
         "K_REVISION": "shop-00001-abc",
     }
 
-    findings = platform_findings(environ)
+    findings = all_findings(environ)
 
     assert names(environ) == ["Google Cloud Run service", "GitHub Actions"]
     assert [(finding.attribute, finding.source) for finding in findings] == [
@@ -1076,7 +1080,7 @@ def test_a_job_of_jenkins_in_kubernetes_is_on_both():
     }
 
     assert names(environ) == ["Kubernetes", "Jenkins"]
-    assert said(environ) == {REVISION: (COMMIT, "GIT_COMMIT")}
+    assert found(environ) == {REVISION: (COMMIT, "GIT_COMMIT")}
 
 
 def test_two_platforms_may_say_the_same_thing_each_in_its_turn():
@@ -1087,7 +1091,7 @@ def test_two_platforms_may_say_the_same_thing_each_in_its_turn():
         "CI_COMMIT_SHA": MERGE,
     }
 
-    assert [(finding.value, finding.source) for finding in platform_findings(environ)] == [
+    assert [(finding.value, finding.source) for finding in all_findings(environ)] == [
         (COMMIT, "RENDER_GIT_COMMIT"),
         (MERGE, "CI_COMMIT_SHA"),
     ]
@@ -1096,7 +1100,7 @@ def test_two_platforms_may_say_the_same_thing_each_in_its_turn():
 def test_a_variable_of_one_platform_means_nothing_on_another():
     netlify = {"BRANCH": "main", "COMMIT_REF": COMMIT, "CONTEXT": "production", "HEAD": "main"}
 
-    assert said({"TEAMCITY_VERSION": "2025.11", **netlify}) == {}
+    assert found({"TEAMCITY_VERSION": "2025.11", **netlify}) == {}
 
 
 # --- Values --------------------------------------------------------------------------------------
@@ -1104,13 +1108,13 @@ def test_a_variable_of_one_platform_means_nothing_on_another():
 
 @pytest.mark.parametrize("value", ["", " ", "HEAD", "main", "abc123", "g" * 40, "0" * 65])
 def test_what_does_not_look_like_a_commit_is_none(value):
-    assert said({"RENDER": "true", "RENDER_GIT_COMMIT": value}) == {}
+    assert found({"RENDER": "true", "RENDER_GIT_COMMIT": value}) == {}
 
 
 def test_a_blank_variable_leaves_the_word_to_the_next():
     environ = {"VERCEL": "1", "VERCEL_TARGET_ENV": " ", "VERCEL_ENV": "preview"}
 
-    assert said(environ) == {ENVIRONMENT: ("preview", "VERCEL_ENV")}
+    assert found(environ) == {ENVIRONMENT: ("preview", "VERCEL_ENV")}
 
 
 @pytest.mark.parametrize(
@@ -1118,14 +1122,14 @@ def test_a_blank_variable_leaves_the_word_to_the_next():
     ["refs/pull/5/merge", "pull/5", "pull/5/head", "refs/tags/v1", "HEAD", "merge-requests/5/head"],
 )
 def test_the_ref_of_a_change_or_a_tag_is_no_branch(ref):
-    assert said({"RENDER": "true", "RENDER_GIT_BRANCH": ref}) == {}
+    assert found({"RENDER": "true", "RENDER_GIT_BRANCH": ref}) == {}
 
 
 @pytest.mark.parametrize("name", ["refs/heads/pull/5", "pull-docs", "pr/5", "feature/5", "5"])
 def test_a_branch_may_be_called_almost_anything(name):
-    found = said({"RENDER": "true", "RENDER_GIT_BRANCH": name})
+    values = found({"RENDER": "true", "RENDER_GIT_BRANCH": name})
 
-    assert found[BRANCH] == (name.removeprefix("refs/heads/"), "RENDER_GIT_BRANCH")
+    assert values[BRANCH] == (name.removeprefix("refs/heads/"), "RENDER_GIT_BRANCH")
 
 
 @pytest.mark.parametrize(
@@ -1143,9 +1147,9 @@ def test_a_branch_may_be_called_almost_anything(name):
     ],
 )
 def test_a_change_is_known_by_its_number(value, change):
-    found = said({"CIRCLECI": "true", "CIRCLE_PULL_REQUEST": value})
+    values = found({"CIRCLECI": "true", "CIRCLE_PULL_REQUEST": value})
 
-    assert found == ({CHANGE: (change, "CIRCLE_PULL_REQUEST")} if change else {})
+    assert values == ({CHANGE: (change, "CIRCLE_PULL_REQUEST")} if change else {})
 
 
 @pytest.mark.parametrize(
@@ -1164,7 +1168,7 @@ def test_a_repository_has_an_address_where_its_host_is_known(provider, url):
         "APPVEYOR_REPO_NAME": "acme/shop",
     }
 
-    assert said(environ) == ({URL: (url, "APPVEYOR_REPO_NAME")} if url else {})
+    assert found(environ) == ({URL: (url, "APPVEYOR_REPO_NAME")} if url else {})
 
 
 @pytest.mark.parametrize(
@@ -1176,13 +1180,13 @@ def test_a_repository_has_an_address_where_its_host_is_known(provider, url):
     ],
 )
 def test_half_an_address_is_none(environ):
-    assert URL not in said(environ)
+    assert URL not in found(environ)
 
 
 def test_space_around_a_value_is_not_part_of_it():
     environ = {"RENDER": " true ", "RENDER_GIT_BRANCH": "\trefs/heads/main\n"}
 
-    assert said(environ) == branch("main", "RENDER_GIT_BRANCH")
+    assert found(environ) == branch("main", "RENDER_GIT_BRANCH")
 
 
 @pytest.mark.parametrize(
@@ -1194,13 +1198,13 @@ def test_space_around_a_value_is_not_part_of_it():
     ],
 )
 def test_in_a_change_the_branch_that_it_goes_into_is_not_its_branch(environ):
-    assert BRANCH not in said(environ)
+    assert BRANCH not in found(environ)
 
 
 def test_the_latest_version_of_a_function_is_no_deployment():
     environ = {"AWS_LAMBDA_FUNCTION_NAME": "f", "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST"}
 
-    assert DEPLOYMENT not in said(environ)
+    assert DEPLOYMENT not in found(environ)
 
 
 @pytest.mark.parametrize(
@@ -1208,9 +1212,9 @@ def test_the_latest_version_of_a_function_is_no_deployment():
     [("CLOUD_PROVIDER_AWS", "aws"), ("gcp", "gcp"), ("CLOUD_PROVIDER_MOON", None)],
 )
 def test_a_cloud_has_the_name_of_the_conventions_or_none(value, provider):
-    found = said({"MODAL_TASK_ID": "ta-1", "MODAL_CLOUD_PROVIDER": value})
+    values = found({"MODAL_TASK_ID": "ta-1", "MODAL_CLOUD_PROVIDER": value})
 
-    assert found == ({PROVIDER: (provider, "MODAL_CLOUD_PROVIDER")} if provider else {})
+    assert values == ({PROVIDER: (provider, "MODAL_CLOUD_PROVIDER")} if provider else {})
 
 
 def test_clouds_have_values_of_the_semantic_conventions():
@@ -1221,8 +1225,10 @@ def test_clouds_have_values_of_the_semantic_conventions():
     known = {member.value.replace(".", "_") for member in cloud_attributes.CloudPlatformValues}
 
     for row in PLATFORMS:
-        assert row.always.get(PROVIDER, "aws") in providers
-        assert row.always.get(PLATFORM, "aws_ecs").replace(".", "_") in known
+        for cloud in row.readings.get("cloud", ()):
+            provider, _, platform = cloud.partition("/")
+            assert provider in providers
+            assert not platform or platform.replace(".", "_") in known
 
 
 # --- The event of GitHub Actions -----------------------------------------------------------------
@@ -1244,7 +1250,7 @@ def pull_request(tmp_path):
 
 
 def test_the_commit_of_a_pull_request_is_its_head_and_not_the_merge(pull_request):
-    assert said(pull_request) == {
+    assert found(pull_request) == {
         REVISION: (COMMIT, "GITHUB_EVENT_PATH"),
         **branch("feature", "GITHUB_HEAD_REF"),
         CHANGE: ("5", "GITHUB_REF"),
@@ -1255,7 +1261,7 @@ def test_the_commit_of_a_pull_request_is_its_head_and_not_the_merge(pull_request
 def test_what_runs_for_pull_request_target_is_the_base(pull_request):
     environ = {**pull_request, "GITHUB_REF": "refs/heads/main"}
 
-    assert said(environ) == {REVISION: (MERGE, "GITHUB_SHA"), **branch("main", "GITHUB_REF")}
+    assert found(environ) == {REVISION: (MERGE, "GITHUB_SHA"), **branch("main", "GITHUB_REF")}
     assert merge_commits(environ) == frozenset()
 
 
@@ -1280,7 +1286,7 @@ def test_a_damaged_event_is_as_none(event, pull_request, tmp_path, caplog, capsy
     content = event if isinstance(event, bytes) else event.encode()
     (tmp_path / "event.json").write_bytes(content)
 
-    assert said(pull_request)[REVISION] == (MERGE, "GITHUB_SHA")
+    assert found(pull_request)[REVISION] == (MERGE, "GITHUB_SHA")
     assert merge_commits(pull_request) == frozenset()
     assert caplog.text == ""
     assert capsys.readouterr() == ("", "")
@@ -1291,14 +1297,14 @@ def test_an_event_that_is_no_file_is_as_none(pull_request, tmp_path):
 
     for path in (tmp_path / "pipe", tmp_path, tmp_path / "missing", "a\0b", "x" * 5000):
         environ = {**pull_request, "GITHUB_EVENT_PATH": str(path)}
-        assert said(environ)[REVISION] == (MERGE, "GITHUB_SHA")
+        assert found(environ)[REVISION] == (MERGE, "GITHUB_SHA")
 
 
 def test_no_file_is_read_outside_of_a_pull_request(pull_request):
     environ = Recorder({**pull_request, "GITHUB_REF": "refs/heads/main", "GITHUB_SHA": COMMIT})
     Path(environ["GITHUB_EVENT_PATH"]).unlink()
 
-    assert said(environ)[REVISION] == (COMMIT, "GITHUB_SHA")
+    assert found(environ)[REVISION] == (COMMIT, "GITHUB_SHA")
 
 
 # --- Merge commits -------------------------------------------------------------------------------
@@ -1313,7 +1319,7 @@ def test_no_file_is_read_outside_of_a_pull_request(pull_request):
     ],
 )
 def test_a_commit_that_the_platform_made_is_no_commit_of_the_change(platform, environ):
-    assert said(environ)[REVISION][0] == COMMIT
+    assert found(environ)[REVISION][0] == COMMIT
     assert merge_commits(environ) == {MERGE}
 
 
@@ -1365,7 +1371,7 @@ def everything_known():
     return {
         name: "1" if wanted is True else wanted
         for row in PLATFORMS
-        for name, wanted in row.known_by.items()
+        for name, wanted in row.conditions.items()
         if wanted
     }
 
@@ -1376,7 +1382,7 @@ def everything_known():
 def test_no_variable_with_the_name_of_a_secret_is_ever_asked_for(environ):
     recorder = Recorder(environ)
 
-    platform_findings(recorder)
+    all_findings(recorder)
     merge_commits(recorder)
 
     assert recorder.asked_for
@@ -1390,7 +1396,7 @@ NAMES = sorted({name for row in PLATFORMS for name in asked_for(row)})
 @given(st.dictionaries(st.sampled_from(NAMES), st.text(max_size=400)))
 def test_nothing_that_a_variable_may_hold_raises_or_gets_through_unclean(values):
     for environ in (values, {**values, **everything_known()}):
-        for finding in platform_findings(environ):
+        for finding in all_findings(environ):
             assert finding.value
             assert finding.value == clean(finding.value)
         merge_commits(environ)
@@ -1400,7 +1406,7 @@ def test_a_variable_that_is_not_utf8_is_replaced(monkeypatch):
     monkeypatch.setitem(os.environb, b"RENDER", b"true")
     monkeypatch.setitem(os.environb, b"RENDER_SERVICE_NAME", b"caf\xe9")
 
-    assert said(dict(os.environ))[SERVICE] == ("caf\ufffd", "RENDER_SERVICE_NAME")
+    assert found(dict(os.environ))[SERVICE] == ("caf\ufffd", "RENDER_SERVICE_NAME")
 
 
 def test_looking_is_cheap(monkeypatch):
@@ -1409,6 +1415,6 @@ def test_looking_is_cheap(monkeypatch):
     for name in NAMES:
         monkeypatch.delenv(name, raising=False)
 
-    best = min(timeit.repeat(lambda: platform_findings(os.environ), number=10, repeat=20)) / 10
+    best = min(timeit.repeat(lambda: all_findings(os.environ), number=10, repeat=20)) / 10
 
     assert best < 0.0003

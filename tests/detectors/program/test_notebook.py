@@ -6,7 +6,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from otel_mlflow_context.detectors._code import code_findings
+from otel_mlflow_context.detectors._sources import code_findings
 from otel_mlflow_context.detectors.program.command_line import Program
 from otel_mlflow_context.detectors.program.notebook import is_notebook, notebook, notebook_findings
 from otel_mlflow_context.detectors.source import source_attributes

@@ -412,7 +412,7 @@ def test_the_config_is_read_as_git_reads_it(git, tmp_path):
 @pytest.mark.parametrize(
     "text", ["[", "[remote", '[remote "', "=", "a =", '[a]b="', "[a]b=\\", "\0", "]" * 9, "[a]\nb"]
 )
-def test_what_is_no_config_is_left_out(text):
+def test_what_is_no_config_is_conflicts(text):
     assert all(value in {"", "\\"} for *_, value in parse_config(text))
 
 

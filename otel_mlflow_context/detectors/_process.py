@@ -1,7 +1,7 @@
-"""What this process has found out of itself: each thing once, whichever detectors ask.
+"""The facts of this process, shared by the detectors and found once.
 
-The detectors are loaded by the SDK, by an entry point each, and by `detect_resource`; a forked
-process has the facts of its parent.
+The SDK loads each detector by its entry point, possibly in threads of its own, and
+`detect_resource` uses all three; a forked process keeps the facts of its parent.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from otel_mlflow_context import semconv
-from otel_mlflow_context.detectors._code import changes, code_findings
 from otel_mlflow_context.detectors._finding import Finding
+from otel_mlflow_context.detectors._sources import code_findings, uncommitted_changes
 from otel_mlflow_context.detectors.program import process
 from otel_mlflow_context.detectors.program.command_line import Program
 
@@ -24,28 +24,28 @@ _T = TypeVar("_T")
 
 
 class _Once:
-    """Runs functions once a process, also where the SDK runs detectors in threads at once."""
+    """A decorator: the function runs once a process, and its result is kept."""
 
     def __init__(self) -> None:
-        self._answers: dict[Callable[[], object], object] = {}
+        self._results: dict[Callable[[], object], object] = {}
         self.forget()
 
     def __call__(self, find: Callable[[], _T]) -> Callable[[], _T]:
         @functools.wraps(find)
-        def answer() -> _T:
+        def found() -> _T:
             with self._lock:
-                if find not in self._answers:
-                    self._answers[find] = find()
-                return self._answers[find]  # type: ignore[return-value]
+                if find not in self._results:
+                    self._results[find] = find()
+                return self._results[find]  # type: ignore[return-value] # that of `find`
 
-        return answer
+        return found
 
     def new_lock(self) -> None:
-        # In a forked process a thread that is not there may hold it.
+        # In a forked process, a thread that is not there may hold the old one.
         self._lock = threading.RLock()
 
     def forget(self) -> None:
-        self._answers.clear()
+        self._results.clear()
         self.new_lock()
 
 
@@ -61,7 +61,7 @@ def program() -> Program:
 
 
 def code() -> Mapping[str, Finding]:
-    """What is known of its code, but for uncommitted changes. What cannot be read is logged."""
+    """The facts of its code, without uncommitted changes. Files that cannot be read are logged."""
     return _code()[0]
 
 
@@ -71,8 +71,8 @@ def code_and_changes() -> Mapping[str, Finding]:
     findings, known_problems = _code()
     problems: list[str] = []
     directory = program().directory
-    changed = changes(directory, problems) if directory else None
-    if not known_problems:  # git's words on what is broken add nothing
+    changed = uncommitted_changes(directory, problems) if directory else None
+    if not known_problems:  # git's message would be about the same files
         _log(problems)
     return {**findings, semconv.VCS_REF_HEAD_DIRTY: changed} if changed else findings
 
@@ -86,7 +86,7 @@ def _code() -> tuple[Mapping[str, Finding], list[str]]:
 
 
 def forget() -> None:
-    """Find everything out again at the next call."""
+    """Read everything again at the next call."""
     _once.forget()
 
 
