@@ -1,4 +1,4 @@
-"""Detectors of process facts: who made this process, as a Resource."""
+"""Resource detectors of process facts: which code runs in this process, and where."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _DETECTORS: Final[tuple[type[ResourceDetector], ...]] = (
 
 @functools.cache
 def detect_resource() -> Resource:
-    """What the three detectors find, merged: attributes that are known, and none by default.
+    """The resources of the three detectors, merged: known attributes only, no SDK defaults.
 
-    Run once a process; a forked one has the same facts. Never raises: a detector that fails is
+    Detected once a process; a forked one keeps the result. Never raises: a detector that fails is
     logged, and the others count.
 
     >>> from opentelemetry.sdk.trace import TracerProvider

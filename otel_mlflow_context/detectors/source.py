@@ -64,7 +64,7 @@ def _name_of_file(file: Path, typed: PurePath) -> str:
         repository = None
     if repository and file != repository.root:
         return file.relative_to(repository.root).as_posix()
-    # ../../jane/s.py tells as much as an absolute path.
+    # ../../jane/s.py reveals as much as an absolute path.
     if typed.is_absolute() or ".." in typed.parts or not typed.name:
         return file.name
     return typed.as_posix()

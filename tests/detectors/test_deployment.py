@@ -13,8 +13,13 @@ from otel_mlflow_context.detectors import _process
 from otel_mlflow_context.detectors.deployment import DeploymentResourceDetector
 from otel_mlflow_context.detectors.program import process
 from otel_mlflow_context.detectors.program.command_line import Program
-from otel_mlflow_context.detectors.program.distribution import distribution_version
+from otel_mlflow_context.detectors.program.distribution import distribution_of, version_of
 from otel_mlflow_context.settings import environment_variables
+
+
+def distribution_version(program):
+    info = distribution_of(program)
+    return version_of(info) if info else None
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from documentation.markdown import README, ROOT, block, blocks
-
 from otel_mlflow_context.detectors.platforms.table import PLATFORMS
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import subprocess
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -28,6 +27,9 @@ from otel_mlflow_context.detectors._stamp import FIELDS, FILE_NAME, SCHEMA
 from otel_mlflow_context.detectors.platforms import merge_commits, platform_findings
 from otel_mlflow_context.detectors.program.command_line import Program
 from otel_mlflow_context.detectors.program.package import package_findings
+from otel_mlflow_context.detectors.repository.command import describe
+from otel_mlflow_context.detectors.repository.discovery import find_repository
+from otel_mlflow_context.detectors.repository.files import RepositoryError
 from otel_mlflow_context.settings import environment_variables as env
 
 __all__ = ["FILE_NAME", "Stamp", "checkout_findings", "current_findings", "stamp_of", "write"]
@@ -36,7 +38,6 @@ _logger = logging.getLogger(__name__)
 
 Stamp = Mapping[str, "str | bool | int"]
 
-_GIT_SECONDS: Final = 10.0
 _SOURCE_DATE_EPOCH: Final = "SOURCE_DATE_EPOCH"
 
 
@@ -74,9 +75,14 @@ def checkout_findings(directory: Path) -> list[Finding]:
         _logger.warning("facts from git are missing: %s", "; ".join(problems))
     if semconv.VCS_REF_HEAD_REVISION not in found:
         return []
-    # Only where git is there and accepts the repository.
-    if semconv.VCS_REF_HEAD_DIRTY in found and (tag := _tag(directory)):
-        found[semconv.VCS_REF_HEAD_TAG] = Finding(semconv.VCS_REF_HEAD_TAG, tag, "git describe")
+    # Only where git is there and accepts the repository. It fails where there is no tag.
+    if semconv.VCS_REF_HEAD_DIRTY in found:
+        with suppress(RepositoryError):
+            repository = find_repository(directory)
+            if repository and (tag := describe(repository.root, "--exact-match", "HEAD")):
+                found[semconv.VCS_REF_HEAD_TAG] = Finding(
+                    semconv.VCS_REF_HEAD_TAG, tag, "git describe"
+                )
     return list(found.values())
 
 
@@ -135,20 +141,3 @@ def _variable_findings() -> list[Finding]:
     attributes = OTELResourceDetector().detect().attributes
     # The last counts.
     return [*findings(env.APP_VERSION, version), *findings("OTEL_RESOURCE_ATTRIBUTES", attributes)]
-
-
-def _tag(folder: Path) -> str | None:
-    """The tag of the commit that is checked out; an annotated one before another."""
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--tags", "--exact-match", "HEAD"],  # noqa: S607 - whichever is used
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_GIT_SECONDS,
-            check=False,  # it fails where there is no tag
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        _logger.warning("the tag is not known: %s", type(error).__name__)
-        return None
-    return described.stdout.decode("utf-8", "replace").strip() or None

@@ -1,4 +1,4 @@
-"""Which program a command line starts: not the launcher that it names, but the application."""
+"""The program that a command line starts: the application, not its launcher."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Target(NamedTuple):
 
     @property
     def command(self) -> str:
-        """The name by which `LAUNCHERS` and `WRAPPERS` know it."""
+        """Its name in `LAUNCHERS` and `WRAPPERS`."""
         return self.module or command_name(self.script or "")
 
 
@@ -176,7 +176,7 @@ _CALL: Final = re.compile(r"(:[\w.]+)\(.*", re.DOTALL)
 
 
 def _path_and_attribute(app: str) -> tuple[str, str]:
-    """``app:create("secret")`` is ``app`` and ``:create``: arguments are nobody's business."""
+    """``app:create("secret")`` is ``app`` and ``:create``: arguments may hold secrets."""
     app = _CALL.sub(r"\1", _KIND.sub("", app.strip()))
     path, _, attribute = app.rpartition(":")
     return (path, f":{attribute}") if path and _MODULE.fullmatch(attribute) else (app, "")
@@ -248,7 +248,7 @@ _COMMAND: Final = re.compile(
 
 
 def _module_of_command(script: Path) -> str | None:
-    """The module that an installed command calls, as its file says."""
+    """The module that an installed command calls, from its file."""
     try:
         with script.open("rb") as file:
             command = _COMMAND.search(file.read(_COMMAND_LENGTH))

@@ -24,14 +24,8 @@ _VERSION: Final = re.compile(r"^Version:\s*(\S+)", re.MULTILINE)
 _MAX_RECORDS: Final = 1_000  # lists of files to look into; a hundred take some 5 ms
 
 
-def distribution_version(program: Program) -> str | None:
-    """The version of the program's own distribution: never its launcher's, nor a namesake's."""
-    info = distribution_of(program)
-    return version_of(info) if info else None
-
-
 def distribution_of(program: Program) -> Path | None:
-    """The ``*.dist-info`` folder of the program's own distribution.
+    """The ``*.dist-info`` folder of the program's own distribution, not of its launcher's.
 
     That is the distribution whose list of files holds the program's package, in the folder where
     the package is; or the editable installation whose source folder holds the program.
@@ -48,14 +42,14 @@ def distribution_of(program: Program) -> Path | None:
 
 def version_of(info: Path) -> str | None:
     """The version of the distribution that a ``*.dist-info`` folder describes."""
-    # `importlib.metadata` says the same, but takes longer to import than everything else here.
+    # `importlib.metadata` takes longer to import than everything else here.
     headers, _, _ = _read(info / "METADATA").partition("\n\n")
     version = _VERSION.search(headers)
     return version[1] if version else None
 
 
 def direct_url_of(info: Path) -> dict[str, Any]:
-    """What the installer wrote of where the distribution came from; empty where it wrote nothing.
+    """The installer's record of where the distribution came from; empty where there is none.
 
     https://packaging.python.org/en/latest/specifications/direct-url/
     """
@@ -68,7 +62,7 @@ def direct_url_of(info: Path) -> dict[str, Any]:
 
 
 def _installed(package: str, directory: Path) -> Path | None:
-    """The distribution whose RECORD says that it brought the package."""
+    """The distribution whose RECORD lists the package."""
 
     def is_namesake(info: Path) -> bool:
         return info.name.lower().startswith(f"{package.lower()}-")
@@ -97,7 +91,7 @@ _PROJECT_FILES: Final = ("pyproject.toml", "setup.py", "setup.cfg")
 def _editable(directory: Path) -> Path | None:
     """The editable installation with the nearest source folder around `directory`."""
     around = (directory, *directory.parents)
-    # Without one of these nothing can be installed from a folder, and nobody need be asked.
+    # Without one of these nothing can be installed from a folder, and no look is needed.
     if not any(is_file(folder / name) for folder in around for name in _PROJECT_FILES):
         return None
     infos = itertools.chain.from_iterable(_installed_from_url(folder) for folder in sys.path)

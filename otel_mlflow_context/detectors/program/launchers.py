@@ -41,7 +41,7 @@ class Launcher:
 
 @dataclass(frozen=True)
 class Launch:
-    """What a launcher's command line says."""
+    """The application that a launcher was given."""
 
     app: str | None
     """The application as typed."""
@@ -52,7 +52,7 @@ class Launch:
 def launch_of(
     launcher: Launcher, arguments: Sequence[str], environ: Mapping[str, str], cwd: Path | None
 ) -> Launch:
-    """What the arguments of a launcher say; where they are silent, its environment and files."""
+    """The application from a launcher's arguments, else from its environment and files."""
     options, words = _read(arguments, launcher.flags)
     if launcher.commands:
         words = words[1:] if words[:1] and words[0] in launcher.commands else []
@@ -122,7 +122,7 @@ _GUNICORN_FLAGS: Final = _flags(
     --strip-header-spaces --suppress-ragged-eofs --version"""
 )
 _TEST_RUNNER: Final = Launcher(own_name=True)
-# Our own commands speak of the application in the working directory.
+# Our own commands are about the application in the working directory.
 _OWN_COMMAND: Final = Launcher()
 _WAITRESS: Final = Launcher(
     positional=True,

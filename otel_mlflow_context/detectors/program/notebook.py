@@ -19,8 +19,8 @@ from otel_mlflow_context.detectors.program.command_line import Program
 from otel_mlflow_context.detectors.program.launchers import NOTEBOOK_KERNELS
 from otel_mlflow_context.settings import environment_variables as env
 
-# Where Jupyter says which notebook it started a kernel for (jupyter_server's session manager; a
-# console gets a name there too), and where VS Code does (a global variable of the notebook).
+# Where Jupyter (jupyter_server's session manager; a console gets a name there too) and VS Code (a
+# global variable of the notebook) put the notebook's path.
 _JUPYTER_VARIABLE: Final = env.JPY_SESSION_NAME
 _VSCODE_GLOBAL: Final = "__vsc_ipynb_file__"
 _SUFFIX: Final = ".ipynb"

@@ -1,4 +1,4 @@
-"""What only git can say: whether files have changed since the commit, and the nearest tag."""
+"""Runs git, for what its files do not hold as text: uncommitted changes, and tags in packs."""
 
 from __future__ import annotations
 
@@ -25,10 +25,9 @@ _STATUS: Final = (
     *("status", "--porcelain", "--untracked-files=no"),
     *("--ignore-submodules=dirty", "--no-renames"),
 )
-_DESCRIBE: Final = ("describe", "--tags")
 _NO_NETWORK: Final = {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
-# With these set, as in a git hook, git would speak of another repository, and of one that it
-# would otherwise refuse for its owner.
+# With these set, as in a git hook, git would look at another repository, and at one that it would
+# otherwise refuse for its owner.
 _ELSEWHERE: Final = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR")
 _GIT_EXECUTABLE: Final = "GIT_PYTHON_GIT_EXECUTABLE"  # GitPython's own variable
 
@@ -44,13 +43,13 @@ def is_dirty(root: Path) -> bool | None:
     return None if output is None else bool(output)
 
 
-def describe(root: Path) -> str | None:
-    """``v1.2.0-3-g9f1c3aa``: the nearest tag, and the way from there; None as for `is_dirty`.
+def describe(root: Path, *options: str) -> str | None:
+    """``v1.2.0-3-g9f1c3aa``: the nearest tag, and the distance from it; None as for `is_dirty`.
 
     Raises:
         RepositoryError: as for `is_dirty`, and where there is no tag.
     """
-    output = _ask(root, _DESCRIBE)
+    output = _ask(root, ("describe", "--tags", *options))
     return output.decode("utf-8", "replace").strip() if output else None
 
 

@@ -1,4 +1,4 @@
-"""What git's configuration says of a repository's remotes: every file that git reads, as git does.
+"""The remotes of a repository from git's configuration: every file that git reads, as git does.
 
 The format is that of git-config(1), "CONFIGURATION FILE"; the files are those of its "FILES".
 """
@@ -87,10 +87,10 @@ def read_config(repository: Repository, branch: str | None) -> list[Setting]:
 
 
 def is_bare(repository: Repository) -> bool:
-    """Whether a repository says that it has no work tree."""
+    """Whether a repository is configured to have no work tree."""
     own = parse_config(_text(repository.common_dir / "config"))
-    said = [it.value for it in own if it[:3] == ("core", "", "bare")]
-    return bool(said) and _is_true(said[-1])
+    values = [it.value for it in own if it[:3] == ("core", "", "bare")]
+    return bool(values) and _is_true(values[-1])
 
 
 def _files_of_user() -> Iterator[Path]:

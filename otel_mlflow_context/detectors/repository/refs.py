@@ -38,7 +38,7 @@ _COMMIT: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")  # SHA-1 or SHA-25
 _COMMIT_MAX_LENGTH: Final = 64
 _BRANCHES: Final = "refs/heads/"
 _TAGS: Final = "refs/tags/"
-_REFTABLE: Final = "refs/heads/.invalid"  # what HEAD says where refs are not kept in files
+_REFTABLE: Final = "refs/heads/.invalid"  # in HEAD where refs are not kept in files
 # git-check-ref-format(1), as far as it keeps a ref inside the repository.
 _REF: Final = re.compile(r"refs(?:/(?!\.)(?:(?!\.\.)[^\x00-\x20\x7f~^:?*\[\\/])+)+")
 

@@ -66,7 +66,7 @@ def refs_below(folder: Path, prefix: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _tables(folder: Path) -> Iterator[bytes]:
-    """The stack of tables, the newest first: what it says counts."""
+    """The stack of tables, the newest first: it overrides the others."""
     listed = read_bytes(folder / "tables.list", _MAX_LIST)
     if listed is None:
         raise RepositoryError("its refs are in a reftable that is not there")
@@ -134,7 +134,7 @@ def _records_of(table: bytes, at: int, end: int, id_length: int) -> Iterator[_Re
 
 
 def _number(table: bytes, at: int) -> tuple[int, int]:
-    """A number of a length that its bytes tell, and where it ends."""
+    """A number of variable length, and where it ends."""
     value = table[at] & 0x7F
     while table[at] & 0x80:
         at += 1

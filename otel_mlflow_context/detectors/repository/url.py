@@ -19,7 +19,7 @@ _WEB_SCHEMES: Final = {
     "git": "https",
 }
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
-# Hosts that only speak SSH, and where their web pages are.
+# Hosts for SSH alone, and where their web pages are.
 _WEB_HOSTS: Final = {
     "ssh.github.com": "github.com",
     "altssh.gitlab.com": "gitlab.com",
@@ -72,7 +72,7 @@ def browsable_url(remote: str) -> str | None:
 
 
 def owner_and_name(url: str) -> tuple[str | None, str]:
-    """Who a repository belongs to and what it is called, from its browsable URL.
+    """The owner and the name of a repository, from its browsable URL.
 
     The owner is all that stands before the name: nested groups on GitLab, organization and
     project on Azure DevOps.
@@ -101,7 +101,7 @@ def _from_url(scheme: str, rest: str) -> str | None:
     if not authority:
         return None
     scheme_on_web, port = _WEB_SCHEMES[scheme], authority[2]
-    # The port of another transport says nothing about the web server's.
+    # The port of another transport is not the web server's.
     if scheme.removeprefix("git+") != scheme_on_web or port == _DEFAULT_PORTS[scheme_on_web]:
         port = None
     return _web_url(scheme_on_web, authority[1], port, path)
