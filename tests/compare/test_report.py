@@ -1,6 +1,6 @@
 """The report: a page that opens in a real browser, in light and dark, and asks nobody.
 
-`PYTHONPATH=tests/exporter python tests/compare/test_report.py FOLDER` makes the pictures of the
+`PYTHONPATH=tests python tests/compare/test_report.py FOLDER` makes the pictures of the
 documentation.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_ui import CHROMIUM, DRIVER, open_browser
+from browser import CHROMIUM, DRIVER, open_browser
 from versions import rows_of, write
 
 from otel_mlflow_context.compare import Comparison, compare_versions

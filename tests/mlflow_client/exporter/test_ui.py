@@ -7,7 +7,6 @@ empty MLflow server at that address.
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import tempfile
 import time
@@ -17,29 +16,16 @@ from typing import Any
 
 import mlflow
 import pytest
+from browser import CHROMIUM, DRIVER, open_browser
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from packaging.version import Version
-from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService
+from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from otel_mlflow_context import MlflowContextSpanProcessor, MlflowSpanExporter, trace_context
-
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--force-device-scale-factor=1",
-    "--window-size=1760,600",
-)
 
 COMMIT = "9f1c3aa2b7d04e5f8a6c1d2e3f405162738495a6"
 SHOWN = ("User", "Source", "app_version", "environment")
@@ -82,16 +68,6 @@ def send_trace(
         with tracer.start_as_current_span("retrieve"):
             time.sleep(0.05)
     provider.shutdown()
-
-
-def open_browser(profile: Path) -> Chrome:
-    options = ChromeOptions()
-    options.binary_location = CHROMIUM or ""
-    for flag in (*FLAGS, f"--user-data-dir={profile}"):
-        options.add_argument(flag)
-    browser = Chrome(options=options, service=ChromeService(executable_path=DRIVER or ""))
-    browser.implicitly_wait(30)
-    return browser
 
 
 def open_traces(browser: Chrome, uri: str, experiment: str) -> None:
