@@ -1,37 +1,14 @@
-"""Questions asked of the traces: is the new version worse?
+"""Compare groups of traces: is the new version worse?
 
 Needs the extra `compare`: ``pip install 'otel-mlflow-context[compare]'``; mlflow only for stores
-that are no server.
+that are no server. The public names are those of this module; the modules below it are internal.
 """
 
-from __future__ import annotations
-
-import contextlib
-import os
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from datetime import datetime, timedelta, timezone
-from typing import Final
-
-from otel_mlflow_context.compare._groups import measure
-from otel_mlflow_context.compare._notes import notes_of
-from otel_mlflow_context.compare._result import (
-    Bucket,
-    Change,
-    Comparison,
-    Difference,
-    Group,
-    Latency,
-    Verdict,
-)
-from otel_mlflow_context.compare._sample import Selection
-from otel_mlflow_context.compare._statistics import Estimate
-from otel_mlflow_context.compare._values import find_key, find_values, never_seen
-from otel_mlflow_context.compare._verdict import LEVEL, judge
-from otel_mlflow_context.compare.sources.base import CannotCompare, Source, open_source
-from otel_mlflow_context.compare.sources.filters import can_be_said
-from otel_mlflow_context.mlflow_client.time_range import start_of
-from otel_mlflow_context.settings import environment_variables as env
+from otel_mlflow_context.compare.comparison import Comparison, compare_versions
+from otel_mlflow_context.compare.metrics import Latency
+from otel_mlflow_context.compare.result import Bucket, Change, Difference, Group, Verdict
+from otel_mlflow_context.compare.sources.base import CannotCompare
+from otel_mlflow_context.compare.statistics import Estimate
 
 __all__ = [
     "compare_versions",
@@ -45,114 +22,3 @@ __all__ = [
     "Bucket",
     "Verdict",
 ]
-
-SAMPLE: Final = 2_000
-"""Traces of a group that are read one by one, where the source computes the rest."""
-PAGED_SAMPLE: Final = 20_000
-"""The same where it computes nothing."""
-
-
-def compare_versions(  # noqa: PLR0913  # a question has many parts
-    by: str = "app_version",
-    *,
-    baseline: str,
-    candidate: str | Sequence[str] | None = None,
-    where: str = "",
-    since: str | datetime | timedelta | None = None,
-    experiment: str | None = None,
-    sample: int | None = None,
-    tracking_uri: str | None = None,
-    timeout: float = 120.0,
-    progress: Callable[[str, int, int], None] | None = None,
-) -> Comparison:
-    """Compare groups of traces with a baseline: errors, latency, tokens, cost, sessions, users.
-
-    What the source can compute it computes (MLflow 3.10 and later: counts, percentiles of the
-    latency, tokens, sessions); the test of the latency and the cost are of `sample` traces of each
-    group, picked at random. Where the source computes nothing, everything is of such a sample.
-
-    Args:
-        by: what tells the groups apart: a metadata key (``app_version``, ``feature_flag_new``), or
-            a fact by its name (``commit``, ``environment``).
-        baseline: the value of the group that the others are compared with.
-        candidate: the value of another group, or several; by default every other one that the
-            traces have.
-        where: a filter of MLflow's search, for all groups.
-        since: only traces of this time: ``7d``, ``12h``, ``30m``, or a time of ISO 8601.
-        experiment: its name; by default what MLflow's variables say.
-        sample: how many traces of a group are read at most; by default 2,000, or 20,000 where
-            the source computes nothing.
-        tracking_uri: a server, or any store that MLflow reads; by default MLflow's variables'.
-        timeout: seconds to wait for each answer of a server.
-        progress: is told the group whose traces are read, how many were, and of how many.
-
-    Raises:
-        ValueError: an argument is wrong.
-        CannotCompare: there is nothing to compare, or the source does not answer.
-    """
-    candidates = _candidates(baseline, candidate)
-    if sample is not None and sample < 1:
-        raise ValueError(f"sample must be a number of traces of at least 1, got {sample!r}")
-    limits = (SAMPLE, PAGED_SAMPLE) if sample is None else (sample, sample)
-    start_ms = start_of(since, datetime.now(timezone.utc))
-    source = open_source(tracking_uri, timeout=timeout)
-    with contextlib.closing(source):
-        # The exporter chooses in the same way: an id takes the place of a name.
-        experiment_id = None if experiment else os.environ.get(env.MLFLOW_EXPERIMENT_ID)
-        found = source.experiment(
-            experiment or os.environ.get(env.MLFLOW_EXPERIMENT_NAME) or None, experiment_id or None
-        )
-        selection = Selection(found, by, where, start_ms)
-        selection = replace(selection, key=find_key(source, selection))
-        values, notes = _values(source, selection, baseline, candidates)
-        groups, why_not = measure(
-            source, selection, values, limits=limits, report=progress or (lambda *_: None)
-        )
-        if missing := [group.value for group in groups if not group.traces]:
-            raise never_seen(source, selection, missing)
-    return Comparison(
-        by=selection.key,
-        where=where,
-        since_ms=start_ms,
-        experiment=found.name,
-        source=source.name,
-        aggregated=why_not is None,
-        level=LEVEL,
-        groups=tuple(groups),
-        differences=tuple(judge(groups[0], groups[1:])),
-        notes=notes_of(groups, why_not) + notes,
-    )
-
-
-def _candidates(baseline: str, candidate: str | Sequence[str] | None) -> list[str] | None:
-    if candidate is None:
-        return None
-    candidates = [candidate] if isinstance(candidate, str) else list(candidate)
-    if not candidates or len({baseline, *candidates}) <= len(candidates):
-        raise ValueError(
-            "candidate must be one value or several, all different, and none of them the "
-            f"baseline {baseline!r}, got {candidate!r}"
-        )
-    return candidates
-
-
-def _values(
-    source: Source, selection: Selection, baseline: str, candidates: list[str] | None
-) -> tuple[list[str], tuple[str, ...]]:
-    """The values of all groups, the baseline first, and what must be known of the choice."""
-    if candidates is not None:
-        return [baseline, *candidates], ()
-    found, complete = find_values(source, selection, [baseline])
-    values = [value for value in found if can_be_said(value)]
-    if not values:
-        raise CannotCompare(
-            f"no trace has another {selection.key} than {baseline!r} to compare it with"
-        )
-    notes = [
-        f"Left out, because no filter of MLflow can have it in it: {value!r}."
-        for value in found
-        if value not in values
-    ]
-    if not complete:
-        notes.append("There are older values too.")
-    return [baseline, *values], tuple(notes)

@@ -245,8 +245,8 @@ def test_what_answers_is_no_mlflow(command: Any) -> None:
 @pytest.mark.parametrize(
     ("status", "path", "why"),
     [
-        (401, "", "lets nobody unknown read (401: {}): set MLFLOW_TRACKING_USERNAME"),
-        (403, "/traces/search", "lets nobody unknown read (403: {})"),
+        (401, "", "does not let you read (401: {}): set MLFLOW_TRACKING_USERNAME"),
+        (403, "/traces/search", "does not let you read (403: {})"),
         (404, "/traces/search", "has no search of traces (404: {}): it is older than MLflow 3.6"),
         (500, "/traces/search", "refuses the question (500: {})"),
     ],

@@ -26,7 +26,7 @@ def parsed(text: str) -> list[tuple[str, str, str]]:
 def test_what_can_be_said_is_understood_as_it_was_meant(key: str, value: str) -> None:
     try:
         term = filters.metadata_is(key, value)
-    except filters.CannotBeSaid:
+    except filters.CannotBeQuoted:
         return
     whole = filters.all_of(term, filters.metadata_is("b", "x'y", operator="!="), "status = 'OK'")
     assert parsed(whole) == [(key, "=", value), ("b", "!=", "x'y"), ("status", "=", "OK")]
@@ -48,7 +48,7 @@ def test_a_value_without_words_is_refused_by_name(value: str) -> None:
 def test_aggregation_understands_a_groups_term_too(key: str, value: str) -> None:
     try:
         term = filters.group_is(key, value)
-    except filters.CannotBeSaid:
+    except filters.CannotBeQuoted:
         return
     said = METRICS.parse_search_filter(term)
     assert (said.view_type, said.entity) == ("trace", "metadata")

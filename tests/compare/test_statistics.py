@@ -15,7 +15,7 @@ from statsmodels.stats.proportion import (
     proportion_effectsize,
 )
 
-from otel_mlflow_context.compare import _statistics as statistics
+from otel_mlflow_context.compare import statistics
 
 COUNTS = st.integers(1, 5_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 MILLISECONDS = st.lists(st.integers(0, 50), min_size=1, max_size=30)

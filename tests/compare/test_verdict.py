@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from otel_mlflow_context.compare import Verdict
-from otel_mlflow_context.compare._result import Group, overall
-from otel_mlflow_context.compare._statistics import wilson
-from otel_mlflow_context.compare._verdict import LEVEL, judge
+from otel_mlflow_context.compare.metrics import Distribution, Share
+from otel_mlflow_context.compare.result import Group, overall
+from otel_mlflow_context.compare.verdict import LEVEL, judge
 
 
 def group(value: str, errors: int, finished: int, latencies: Any) -> Group:
@@ -18,18 +18,8 @@ def group(value: str, errors: int, finished: int, latencies: Any) -> Group:
         value=value,
         traces=finished,
         all_counted=True,
-        finished=finished,
-        errors=errors,
-        error_rate=wilson(errors, finished) if finished else None,
-        latency=None,
-        tokens=None,
-        cost=None,
-        sessions=None,
-        all_sessions=True,
-        users=None,
-        all_users=True,
         sampled=len(latencies),
-        latencies=np.sort(np.asarray(latencies, dtype=float)),
+        observed={"errors": Share(errors, finished), "latency": Distribution.of(latencies)},
     )
 
 

@@ -2,87 +2,89 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from otel_mlflow_context.compare._result import Change, Comparison, Difference, Group
-from otel_mlflow_context.compare._statistics import Estimate
+import pandas as pd
 
-if TYPE_CHECKING:
-    import pandas as pd
+from otel_mlflow_context.compare.metrics import METRICS, Distribution, Latency, Metric, Share
+from otel_mlflow_context.compare.result import Change, Group, Result
+from otel_mlflow_context.compare.statistics import Estimate
 
 _MS_PER_S: Final = 1_000
+_QUESTION: Final = ("by", "where", "experiment", "source", "aggregated", "level")
+_COUNTS: Final = ("traces", "all_counted", "finished", "errors")
+_VISITORS: Final = ("sessions", "all_sessions", "users", "all_users", "sampled")
+_TEST: Final = ("p_value", "corrected_p_value", "larger", "traces_needed")
+_ESTIMATE: Final = tuple(it.name for it in fields(Estimate))
+_PERCENTILES: Final = tuple(it.name for it in fields(Latency))
 
 
-def as_dict(comparison: Comparison) -> dict[str, Any]:
+def as_dict(comparison: Result) -> dict[str, Any]:
     """A comparison as JSON has it: what is not known is null."""
     return {
         "verdict": comparison.verdict.value,
-        "by": comparison.by,
         "baseline": comparison.baseline.value,
-        "where": comparison.where,
-        "since": time_of(comparison.since_ms),
-        "experiment": comparison.experiment,
-        "source": comparison.source,
-        "aggregated": comparison.aggregated,
-        "level": comparison.level,
-        "groups": [_group(group) for group in comparison.groups],
-        "differences": [_difference(it) for it in comparison.differences],
+        **_attributes(comparison, _QUESTION),
+        "since": time_of(comparison.start_ms),
+        "groups": [
+            {
+                **_attributes(group, ("value", *_COUNTS)),
+                **{f"{it.key}{it.suffix}": _summary(it, group) for it in METRICS},
+                **_attributes(group, _VISITORS),
+                "over_time": [
+                    {
+                        "start": time_of(it.start_ms),
+                        **_attributes(it, ("finished", "errors")),
+                        "latency_p50_ms": it.latency_p50,
+                    }
+                    for it in group.over_time
+                ],
+            }
+            for group in comparison.groups
+        ],
+        "differences": [
+            {
+                "value": difference.value,
+                "verdict": difference.verdict.value,
+                **{
+                    f"{it.key}{it.suffix}": _change(difference.changes.get(it.name))
+                    for it in METRICS
+                    if it.tested
+                },
+            }
+            for difference in comparison.differences
+        ],
         "notes": list(comparison.notes),
     }
 
 
-def as_frame(comparison: Comparison) -> pd.DataFrame:
-    """A comparison as a table of pandas, a row a group, the values of the key as its index."""
-    import pandas as pd
-
-    return pd.DataFrame(rows_of(comparison)).set_index("value")
-
-
-def as_csv(comparison: Comparison) -> str:
-    """The same table as text. What is not known is empty."""
-    rows = rows_of(comparison)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def rows_of(comparison: Comparison) -> list[dict[str, Any]]:
-    """A flat row for each group, with how it differs from the baseline."""
+def as_frame(comparison: Result) -> pd.DataFrame:
+    """A row for each group, with how it differs from the baseline; the values are the index."""
     differences = {it.value: it for it in comparison.differences}
     rows = []
     for group in comparison.groups:
-        said = differences.get(group.value)
-        latency = group.latency
-        rows.append(
-            {
-                "value": group.value,
-                "verdict": said.verdict.value if said else None,
-                "traces": group.traces,
-                "all_counted": group.all_counted,
-                "finished": group.finished,
-                "errors": group.errors,
-                **_flat("error_rate", group.error_rate),
-                "latency_p50_ms": latency.p50 if latency else None,
-                "latency_p90_ms": latency.p90 if latency else None,
-                "latency_p99_ms": latency.p99 if latency else None,
-                "tokens": group.tokens,
-                "cost_usd": group.cost,
-                "sessions": group.sessions,
-                "all_sessions": group.all_sessions,
-                "users": group.users,
-                "all_users": group.all_users,
-                "sampled": group.sampled,
-                **_flat_change("error_rate_change", said.errors if said else None),
-                **_flat_change("latency_change_ms", said.latency if said else None),
-            }
-        )
-    return rows
+        difference = differences.get(group.value)
+        row = {"value": group.value, "verdict": difference and difference.verdict.value}
+        row |= _attributes(group, _COUNTS)
+        for metric in METRICS:
+            row |= _columns(metric, _summary(metric, group))
+        row |= _attributes(group, _VISITORS)
+        for metric in (it for it in METRICS if it.tested):
+            change = _change(difference.changes.get(metric.name) if difference else None) or {}
+            name = f"{metric.key}_change{metric.suffix}"
+            row |= _estimate_columns(name, change.get("difference"))
+            row[f"{name}_p"] = change.get("corrected_p_value")
+            row |= {f"{name}_{it}": change.get(it) for it in ("verdict", "traces_needed")}
+        rows.append(row)
+    return pd.DataFrame(rows).set_index("value")
+
+
+def as_csv(comparison: Result) -> str:
+    """The same table as text. What is not known is empty."""
+    text: str = as_frame(comparison).convert_dtypes().to_csv()
+    return text
 
 
 def time_of(milliseconds: int | None) -> str | None:
@@ -93,42 +95,30 @@ def time_of(milliseconds: int | None) -> str | None:
     return time.isoformat().replace("+00:00", "Z")
 
 
-def _group(group: Group) -> dict[str, Any]:
-    latency = group.latency
-    return {
-        "value": group.value,
-        "traces": group.traces,
-        "all_counted": group.all_counted,
-        "finished": group.finished,
-        "errors": group.errors,
-        "error_rate": _estimate(group.error_rate),
-        "latency_ms": None if latency is None else asdict(latency),
-        "tokens": group.tokens,
-        "cost_usd": group.cost,
-        "sessions": group.sessions,
-        "all_sessions": group.all_sessions,
-        "users": group.users,
-        "all_users": group.all_users,
-        "sampled": group.sampled,
-        "over_time": [
-            {
-                "start": time_of(it.start_ms),
-                "finished": it.finished,
-                "errors": it.errors,
-                "latency_p50_ms": it.latency_p50,
-            }
-            for it in group.over_time
-        ],
-    }
+def _summary(metric: Metric, group: Group) -> Any:
+    """An estimate, percentiles, or a mean."""
+    found = group.observed[metric.name]
+    if isinstance(found, Share):
+        return found.estimate and _attributes(found.estimate, _ESTIMATE)
+    assert isinstance(found, Distribution)  # noqa: S101  # the other kind
+    if metric.has_percentiles:
+        return found.percentiles and _attributes(found.percentiles, _PERCENTILES)
+    return found.mean
 
 
-def _difference(difference: Difference) -> dict[str, Any]:
-    return {
-        "value": difference.value,
-        "verdict": difference.verdict.value,
-        "error_rate": _change(difference.errors),
-        "latency_ms": _change(difference.latency),
-    }
+def _columns(metric: Metric, summary: Any) -> dict[str, Any]:
+    """The same in columns, which are there also where nothing is known."""
+    if metric.kind is Share:
+        return _estimate_columns(f"{metric.key}{metric.suffix}", summary)
+    if metric.has_percentiles:
+        known = summary or {}
+        return {f"{metric.key}_{it}{metric.suffix}": known.get(it) for it in _PERCENTILES}
+    return {f"{metric.key}{metric.suffix}": summary}
+
+
+def _estimate_columns(name: str, estimate: dict[str, Any] | None) -> dict[str, Any]:
+    columns = dict(zip(_ESTIMATE, (name, f"{name}_low", f"{name}_high"), strict=True))
+    return {column: (estimate or {}).get(it) for it, column in columns.items()}
 
 
 def _change(change: Change | None) -> dict[str, Any] | None:
@@ -136,30 +126,10 @@ def _change(change: Change | None) -> dict[str, Any] | None:
         return None
     return {
         "verdict": change.verdict.value,
-        "difference": _estimate(change.difference),
-        "p_value": change.p_value,
-        "corrected_p_value": change.corrected_p_value,
-        "larger": change.larger,
-        "traces_needed": change.traces_needed,
+        "difference": _attributes(change.difference, _ESTIMATE),
+        **_attributes(change, _TEST),
     }
 
 
-def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
-    return None if estimate is None else asdict(estimate)
-
-
-def _flat(name: str, estimate: Estimate | None) -> dict[str, Any]:
-    return {
-        name: estimate.value if estimate else None,
-        f"{name}_low": estimate.low if estimate else None,
-        f"{name}_high": estimate.high if estimate else None,
-    }
-
-
-def _flat_change(name: str, change: Change | None) -> dict[str, Any]:
-    return {
-        **_flat(name, change.difference if change else None),
-        f"{name}_p": change.corrected_p_value if change else None,
-        f"{name}_verdict": change.verdict.value if change else None,
-        f"{name}_traces_needed": change.traces_needed if change else None,
-    }
+def _attributes(of: object, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: getattr(of, name) for name in names}

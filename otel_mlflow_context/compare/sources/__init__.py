@@ -1,1 +1,1 @@
-"""Where traces are read from: an MLflow server, or any store that mlflow opens."""
+"""Where traces are read from: an MLflow server, or a store that MLflow's client opens."""

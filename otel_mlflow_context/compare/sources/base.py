@@ -1,17 +1,13 @@
-"""Where traces are asked for: what a source of them can do, and which one an address means."""
+"""A source of traces: what it must be able to do, and what it returns."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Protocol
 
-from otel_mlflow_context.mlflow_client.rest import without_credentials
 from otel_mlflow_context.semconv import MLFLOW_TRACE_SESSION, MLFLOW_TRACE_USER
-from otel_mlflow_context.settings import environment_variables as env
 
 PAGE: Final = 500
 """Traces a page: the most that every server gives."""
@@ -26,17 +22,17 @@ FINISHED: Final = (OK, ERROR)
 """The states of a trace whose outcome is known."""
 
 
-class CannotCompare(Exception):  # noqa: N818  # an answer too, though not the one hoped for
-    """The question could not be answered: why, and what to do next."""
+class CannotCompare(Exception):  # noqa: N818  # an outcome, and a public name
+    """The comparison is not possible: why, and what to do next."""
 
 
 class NoAggregation(Exception):  # noqa: N818  # a state, not a mistake
-    """The source cannot compute this number: it is older, or of another kind."""
+    """The source cannot compute this aggregation: it is older, or of another kind."""
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What the comparison needs of one trace."""
+    """What a comparison needs of one trace."""
 
     time_ms: int
     latency_ms: float | None
@@ -62,21 +58,29 @@ class Trace:
 
 @dataclass(frozen=True)
 class Point:
-    """One row of an aggregation's answer."""
+    """One data point of an aggregation."""
 
     dimensions: Mapping[str, str]
     values: Mapping[str, float]
 
+    @classmethod
+    def of(cls, dimensions: Mapping[str, str] | None, values: Mapping[str, Any] | None) -> Point:
+        """A data point with one name for each aggregation: MLflow's may be ``P50.0``."""
+        names = {it: f"P{float(it[1:]):g}" if it.startswith("P") else it for it in values or {}}
+        return cls(dimensions or {}, {names[it]: float(x) for it, x in (values or {}).items()})
+
 
 @dataclass(frozen=True)
 class Aggregate:
-    """One question that the source's database answers by itself."""
+    """An aggregation that the source's database computes."""
 
     metric: str
     aggregations: Sequence[str]
     """``COUNT``, ``AVG``, or ``P`` and a percentile."""
     filters: Sequence[str]
-    by_status: bool = False
+    dimensions: Sequence[str] = ()
+    view: str = "TRACES"
+    """Or ``SPANS`` or ``ASSESSMENTS``: each has metrics and dimensions of its own."""
     interval_s: int | None = None
     start_ms: int | None = None
     end_ms: int | None = None
@@ -89,19 +93,19 @@ class Experiment:
 
 
 class Source(Protocol):
-    """Something that has traces. Each call raises `CannotCompare` where it fails."""
+    """A store of traces. Each call raises `CannotCompare` where it fails."""
 
     @property
     def name(self) -> str:
         """Where it is, without credentials."""
         ...
 
-    def experiment(self, name: str | None, experiment_id: str | None) -> Experiment:
-        """The experiment of an id, or else of a name, or else MLflow's default."""
+    def experiment(self, name: str, experiment_id: str | None) -> Experiment:
+        """The experiment of an id, or else of a name."""
         ...
 
     def aggregate(self, experiment: Experiment, question: Aggregate) -> list[Point]:
-        """Let the source compute.
+        """Compute an aggregation.
 
         Raises:
             NoAggregation: it cannot.
@@ -123,45 +127,8 @@ class Source(Protocol):
     def close(self) -> None: ...
 
 
-def open_source(tracking_uri: str | None, *, timeout: float) -> Source:
-    """The source that an address means, by default MLflow's variables'.
-
-    Raises:
-        CannotCompare: there is none.
-    """
-    uri = (tracking_uri or os.environ.get(env.MLFLOW_TRACKING_URI, "")).strip()
-    if uri.lower().startswith(("http:", "https:")):
-        from otel_mlflow_context.compare.sources.server import ServerSource
-
-        return ServerSource(uri, timeout=timeout)
-    if uri.startswith("sqlite:///"):
-        # MLflow would make the file.
-        path = Path(uri.removeprefix("sqlite:///").partition("?")[0])
-        if not path.exists():
-            raise CannotCompare(
-                f"there is no file {str(path)!r}: correct {env.MLFLOW_TRACKING_URI}"
-            )
-    try:
-        from otel_mlflow_context.compare.sources.store import StoreSource
-    except ImportError:
-        where = without_credentials(uri) if uri else "not set"
-        raise CannotCompare(
-            f"{env.MLFLOW_TRACKING_URI} is {where}: set it to the http(s) address of an MLflow "
-            "server, or install mlflow, which reads other stores"
-        ) from None
-    return StoreSource(uri or None)
-
-
-def values_of(values: Mapping[str, Any]) -> dict[str, float]:
-    """An aggregation's numbers by our names: MLflow says ``P50`` or ``P50.0``."""
-    return {
-        f"P{float(name[1:]):g}" if name.startswith("P") else name: float(value)
-        for name, value in values.items()
-    }
-
-
 def not_there(name: str, others: Sequence[str], where: str) -> CannotCompare:
-    """An experiment that is missing, as a problem."""
+    """The error for an experiment that does not exist, with those that do."""
     listed = ", ".join(repr(other) for other in others)
     there = f"; there are {listed}" if listed else ""
     return CannotCompare(f"there is no experiment {name!r} at {where}{there}")

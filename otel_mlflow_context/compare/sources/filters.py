@@ -1,4 +1,4 @@
-"""Filters: what MLflow's filter strings can say, and which of it its aggregation can say too."""
+"""Filter strings: of MLflow's search, and the subset that its aggregation takes."""
 
 from __future__ import annotations
 
@@ -24,50 +24,45 @@ FACT_NAMES: Final = {
     for fact in (*PROCESS_FACTS, *REQUEST_FACTS)
     if fact.metadata != MLFLOW_CLIENT_REQUEST_ID
 }
-"""The metadata of each fact by the name that the documentation gives it: ``commit``."""
+"""The metadata key of each fact by the fact's name: ``commit``."""
 
 
-class CannotBeSaid(ValueError):  # noqa: N818  # it is MLflow's language that lacks the words
-    """MLflow's filters have no way to write a key or value."""
+class CannotBeQuoted(ValueError):  # noqa: N818  # a limit of MLflow's syntax
+    """MLflow's filter syntax has no way to write a key or value."""
 
 
 def quoted_key(key: str) -> str:
-    """A key of metadata as a filter writes it.
-
-    MLflow takes the ends off and knows no escape, so it takes a quote that the key has not.
+    """A metadata key quoted for a filter.
 
     >>> quoted_key("mlflow.source.git.commit")
     '`mlflow.source.git.commit`'
-
-    Raises:
-        CannotBeSaid: there is none.
     """
     # MLflow takes backticks off after the quotes.
-    quotes = "`" if key.startswith("`") and key.endswith("`") else "`\"'"
-    for quote in quotes:
-        if quote not in key and key.strip() and not key.endswith("\\"):
-            return f"{quote}{key}{quote}"
-    raise CannotBeSaid(
-        f"the key {key!r} cannot be written in a filter of MLflow, which knows no escape: it must "
+    in_backticks = key.startswith("`") and key.endswith("`")
+    limits = (
         "not be empty, end with a backslash, stand in backticks, or have all of `, \" and ' in it"
     )
+    return _quoted("key", key, ("`" if in_backticks else "`\"'") if key.strip() else "", limits)
 
 
 def quoted_value(value: str) -> str:
-    """A value as a filter writes it.
+    """A value quoted for a filter.
 
     >>> print(quoted_value("1.1.0"), quoted_value("ada's"))
     '1.1.0' "ada's"
-
-    Raises:
-        CannotBeSaid: it has quotes of both kinds, or a backslash that would hide one.
     """
-    for quote in "'\"":
-        if quote not in value and not value.endswith("\\"):
-            return f"{quote}{value}{quote}"
-    raise CannotBeSaid(
-        f"the value {value!r} cannot be written in a filter of MLflow, which knows no escape: it "
-        "must not have both ' and \" in it, or end with a backslash"
+    limits = "not have both ' and \" in it, or end with a backslash"
+    return _quoted("value", value, "'\"", limits)
+
+
+def _quoted(what: str, text: str, quotes: str, limits: str) -> str:
+    """MLflow knows no escape: the first quote that the text does not have."""
+    for quote in quotes:
+        if quote not in text and not text.endswith("\\"):
+            return f"{quote}{text}{quote}"
+    raise CannotBeQuoted(
+        f"the {what} {text!r} cannot be written in a filter of MLflow, which knows no escape: it "
+        f"must {limits}"
     )
 
 
@@ -77,15 +72,15 @@ def metadata_is(key: str, value: str, *, operator: str = "=") -> str:
 
 
 def group_is(key: str, value: str) -> str:
-    """The same equality in the words of aggregation."""
+    """The same equality for an aggregation."""
     return f"trace.{metadata_is(key, value)}"
 
 
-def can_be_said(value: str) -> bool:
+def can_be_quoted(value: str) -> bool:
     """Whether a filter can have a value in it."""
     try:
         quoted_value(value)
-    except CannotBeSaid:
+    except CannotBeQuoted:
         return False
     return True
 
@@ -96,17 +91,17 @@ def has_metadata(key: str) -> str:
 
 
 def from_time(start_ms: int | None) -> str:
-    """The term of a search for traces since a time."""
+    """The term of a search for traces from a time on."""
     return "" if start_ms is None else f"timestamp_ms >= {start_ms}"
 
 
 def all_of(*terms: str) -> str:
-    """Terms as one filter."""
+    """The conjunction of terms."""
     return " AND ".join(term for term in terms if term.strip())
 
 
 def equalities(where: str) -> Sequence[str] | None:
-    """A search filter in the words of MLflow's aggregation; None where that lacks them.
+    """A search filter as filters of MLflow's aggregation; None where it has no equivalent.
 
     Aggregation takes a list of equalities, of the status and of metadata and tags by their key.
 

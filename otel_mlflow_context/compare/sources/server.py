@@ -1,4 +1,4 @@
-"""Traces of an MLflow server, over REST: mlflow need not be installed."""
+"""Traces of an MLflow server, by REST, without mlflow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from otel_mlflow_context.compare.sources.base import (
     Point,
     Trace,
     not_there,
-    values_of,
 )
 from otel_mlflow_context.mlflow_client.rest import (
     Client,
@@ -29,9 +28,9 @@ from otel_mlflow_context.mlflow_client.rest import (
 from otel_mlflow_context.settings import environment_variables as env
 
 _FIRST_ANSWER: Final = 10.0
-"""Seconds in which a server that is there has said which experiment it is."""
+"""The seconds in which a server that is there has answered which experiment it is."""
 _UNKNOWN: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
-_WHO: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+_UNAUTHORIZED: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _LISTED: Final = 10
 _MS_PER_S: Final = 1_000
 _FRACTION: Final = re.compile(r"\.(\d+)")
@@ -39,7 +38,7 @@ _MICROSECONDS: Final = 6
 
 
 class ServerSource:
-    """A server that `server_from` finds."""
+    """The server of a tracking URI, with the credentials of MLflow's variables."""
 
     def __init__(self, uri: str, *, timeout: float) -> None:
         try:
@@ -52,48 +51,40 @@ class ServerSource:
     def name(self) -> str:
         return self._client.server.name
 
-    def experiment(self, name: str | None, experiment_id: str | None) -> Experiment:
+    def experiment(self, name: str, experiment_id: str | None) -> Experiment:
         path = "/api/2.0/mlflow/experiments/"
+        if experiment_id is not None:
+            call, body = "get", {"experiment_id": experiment_id}
+        else:
+            call, body = "get-by-name", {"experiment_name": name}
         try:
-            if experiment_id is not None:
-                found = self._call(
-                    "GET", f"{path}get", {"experiment_id": experiment_id}, first=True
-                )
-            else:
-                name = name or "Default"
-                found = self._call(
-                    "GET", f"{path}get-by-name", {"experiment_name": name}, first=True
-                )
-            said = found["experiment"]
-            return Experiment(id=str(said["experiment_id"]), name=str(said["name"]))
+            info = self._call("GET", f"{path}{call}", body, first=True)["experiment"]
+            return Experiment(id=str(info["experiment_id"]), name=str(info["name"]))
         except RequestRejected as refused:
-            if refused.status in _WHO:
+            if refused.status in _UNAUTHORIZED:
                 raise self._problem(refused) from None
             try:
                 others = self._call("POST", f"{path}search", {"max_results": _LISTED})
             except RequestRejected:
                 raise self._problem(refused) from None
             names = [str(it["name"]) for it in others.get("experiments") or ()]
-            raise not_there(name or str(experiment_id), names, self.name) from None
+            raise not_there(experiment_id or name, names, self.name) from None
         except (KeyError, TypeError, AttributeError):
             raise self._no_mlflow() from None
 
     def aggregate(self, experiment: Experiment, question: Aggregate) -> list[Point]:
         body: dict[str, Any] = {
             "experiment_ids": [experiment.id],
-            "view_type": "TRACES",
+            "view_type": question.view,
             "metric_name": question.metric,
             "aggregations": [_aggregation(name) for name in question.aggregations],
+            "dimensions": list(question.dimensions),
             "filters": list(question.filters),
-        }
-        if question.by_status:
-            body["dimensions"] = ["trace_status"]
-        times = {
             "time_interval_seconds": question.interval_s,
             "start_time_ms": question.start_ms,
             "end_time_ms": question.end_ms,
         }
-        body.update({key: value for key, value in times.items() if value is not None})
+        body = {key: value for key, value in body.items() if value is not None}
         try:
             answer = self._call("POST", "/api/3.0/mlflow/traces/metrics", body)
         except RequestRejected as refused:
@@ -102,13 +93,8 @@ class ServerSource:
             if refused.status == HTTPStatus.BAD_REQUEST:
                 raise NoAggregation(str(refused)) from None
             raise self._problem(refused) from None
-        return [
-            Point(
-                dimensions=dict(point.get("dimensions") or {}),
-                values=values_of(point.get("values") or {}),
-            )
-            for point in answer.get("data_points") or ()
-        ]
+        points = answer.get("data_points") or ()
+        return [Point.of(it.get("dimensions"), it.get("values")) for it in points]
 
     def search(
         self,
@@ -119,18 +105,14 @@ class ServerSource:
         limit: int,
         token: str | None = None,
     ) -> tuple[list[Trace], str | None]:
-        location = {
-            "type": "MLFLOW_EXPERIMENT",
-            "mlflow_experiment": {"experiment_id": experiment.id},
-        }
+        location = {"mlflow_experiment": {"experiment_id": experiment.id}}
         body: dict[str, Any] = {
-            "locations": [location],
+            "locations": [{"type": "MLFLOW_EXPERIMENT", **location}],
             "filter": where,
             "max_results": limit,
             "order_by": [order_by],
+            **({"page_token": token} if token else {}),
         }
-        if token:
-            body["page_token"] = token
         try:
             answer = self._call("POST", "/api/3.0/mlflow/traces/search", body)
         except RequestRejected as refused:
@@ -157,16 +139,16 @@ class ServerSource:
         return answer
 
     def _problem(self, refused: RequestRejected) -> CannotCompare:
-        if refused.status in _WHO:
+        if refused.status in _UNAUTHORIZED:
             return CannotCompare(
-                f"{self.name} lets nobody unknown read ({refused}): set "
+                f"{self.name} does not let you read ({refused}): set "
                 f"{env.MLFLOW_TRACKING_USERNAME} and {env.MLFLOW_TRACKING_PASSWORD}, or "
-                f"{env.MLFLOW_TRACKING_TOKEN}, of somebody who may read the experiment"
+                f"{env.MLFLOW_TRACKING_TOKEN}, of a user who may read the experiment"
             )
         if refused.status in _UNKNOWN:
             return CannotCompare(
                 f"{self.name} has no search of traces ({refused}): it is older than MLflow 3.6, "
-                "or something in between does not pass it on"
+                "or a proxy does not pass it on"
             )
         return CannotCompare(f"{self.name} refuses the question ({refused})")
 

@@ -1,4 +1,4 @@
-"""Traces of any store that MLflow's own client reads: a database, files, a hosted service.
+"""Traces of any store that MLflow's client opens: a database, files, a hosted service.
 
 Aggregation is private API of MLflow, from 3.10 on; where it is not there, `NoAggregation`.
 """
@@ -18,7 +18,6 @@ from otel_mlflow_context.compare.sources.base import (
     Point,
     Trace,
     not_there,
-    values_of,
 )
 from otel_mlflow_context.mlflow_client.rest import without_credentials
 
@@ -27,7 +26,7 @@ _NO_SUCH: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
 class StoreSource:
-    """The store of a tracking URI, by default the one that MLflow would take."""
+    """The store of a tracking URI, by default MLflow's."""
 
     def __init__(self, uri: str | None) -> None:
         import mlflow
@@ -43,12 +42,11 @@ class StoreSource:
     def name(self) -> str:
         return without_credentials(self._uri)
 
-    def experiment(self, name: str | None, experiment_id: str | None) -> Experiment:
+    def experiment(self, name: str, experiment_id: str | None) -> Experiment:
         try:
             if experiment_id is not None:
                 found = self._store.get_experiment(experiment_id)
             else:
-                name = name or "Default"
                 found = self._store.get_experiment_by_name(name)
             if found is not None:
                 return Experiment(id=str(found.experiment_id), name=str(found.name))
@@ -58,21 +56,17 @@ class StoreSource:
         except Exception as error:
             raise self._problem(error) from None
         others = [str(it.name) for it in self._store.search_experiments(max_results=_LISTED)]
-        raise not_there(name or str(experiment_id), others, self.name)
+        raise not_there(experiment_id or name, others, self.name)
 
     def aggregate(self, experiment: Experiment, question: Aggregate) -> list[Point]:
         try:
-            points = _query(self._store, experiment.id, question)
+            return _query(self._store, experiment.id, question)
         except (ImportError, AttributeError):
             raise NoAggregation("MLflow before 3.10 does not") from None
-        except (
-            MlflowException,
-            NotImplementedError,
-        ) as error:  # a store without it, or a metric that it does not know
+        except (MlflowException, NotImplementedError) as error:  # a store or a metric without it
             raise NoAggregation(_short(error)) from None
         except Exception as error:
             raise self._problem(error) from None
-        return points
 
     def search(
         self,
@@ -97,7 +91,7 @@ class StoreSource:
         return [_trace(trace.info) for trace in page], page.token or None
 
     def close(self) -> None:
-        """MLflow keeps its stores."""
+        """Nothing to do: MLflow caches its stores."""
 
     def _problem(self, error: Exception) -> CannotCompare:
         return CannotCompare(f"{self.name} cannot answer: {_short(error)}")
@@ -113,16 +107,16 @@ def _query(store: Any, experiment_id: str, question: Aggregate) -> list[Point]:
 
     points = store.query_trace_metrics(
         experiment_ids=[experiment_id],
-        view_type=MetricViewType.TRACES,
+        view_type=MetricViewType[question.view],
         metric_name=question.metric,
         aggregations=[aggregation(name) for name in question.aggregations],
-        dimensions=["trace_status"] if question.by_status else None,
+        dimensions=list(question.dimensions) or None,
         filters=list(question.filters),
         time_interval_seconds=question.interval_s,
         start_time_ms=question.start_ms,
         end_time_ms=question.end_ms,
     )
-    return [Point(dict(it.dimensions), values_of(it.values)) for it in points]
+    return [Point.of(it.dimensions, it.values) for it in points]
 
 
 def _trace(info: Any) -> Trace:

@@ -1,4 +1,4 @@
-"""The pictures of the report, as SVG that takes its colours from the page."""
+"""The charts of the page, as SVG that takes its colors from the page's style."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import Final
 
 import numpy as np
 
-from otel_mlflow_context.compare._result import Bucket, Comparison, Group
-from otel_mlflow_context.compare._statistics import Values
-from otel_mlflow_context.compare.report import labels as words
+from otel_mlflow_context.compare.report.labels import label
+from otel_mlflow_context.compare.result import Bucket, Group, Result
+from otel_mlflow_context.compare.statistics import Values
+from otel_mlflow_context.compare.units import UNKNOWN, duration, share
 
-COLOURS: Final = 8
+COLORS: Final = 8
 """Classes ``c0`` to ``c7`` of the page; the first is the baseline's."""
 
 _WIDTH: Final = 1000
@@ -37,10 +38,16 @@ _DAY_MS: Final = 86_400_000
 
 Scale = Callable[[float], float]
 
+OVER_TIME: Final[dict[str, tuple[Callable[[Bucket], float | None], Callable[[float], str]]]] = {
+    "Error rate": (lambda it: it.errors / it.finished if it.finished else None, share),
+    "Median latency": (lambda it: it.latency_p50, duration),
+}
+"""What is shown of each time interval, and how it is written."""
 
-def latency(comparison: Comparison) -> str:
+
+def latency(comparison: Result) -> str:
     """How long traces take: a curve for each group over one logarithmic axis."""
-    groups = [it for it in comparison.groups if it.latencies is not None and len(it.latencies)]
+    groups = [it for it in comparison.groups if len(it.latencies)]
     if not groups:
         return ""
     low, high = _span(groups)
@@ -49,22 +56,21 @@ def latency(comparison: Comparison) -> str:
     parts = []
     for tick in _logarithmic_ticks(low, high):
         at = x(math.log10(tick))
-        parts += [_line(at, _TOP, at, bottom, "grid"), _text(at, bottom + 18, words.duration(tick))]
+        parts += [_line(at, _TOP, at, bottom, "grid"), _text(at, bottom + 18, duration(tick))]
     base = comparison.baseline.latency
     for row, group in enumerate(groups):
         floor = _TOP + _RIDGE * (row + 1)
-        colour = colour_of(comparison, group)
+        color = color_of(comparison, group)
         points = _outline(_within(group, low, high), low, high, x)
         path = " ".join(f"{at:.1f},{floor - height:.1f}" for at, height in points)
-        parts.append(f'<polygon class="area {colour}" points="{path}"/>')
+        parts.append(f'<polygon class="area {color}" points="{path}"/>')
         parts.append(_line(_LEFT, floor, _WIDTH - _RIGHT, floor, "floor"))
         parts.append(_name(group, floor - 14))
-        for percentile, value in _percentiles(group):
+        for percentile, value in vars(group.latency).items() if group.latency else ():
             if low <= value <= high:
                 at = x(math.log10(value))
-                said = f"{words.label(group.value)}: {percentile} is {words.duration(value)}"
-                mark = _line(at, floor - _RIDGE + 14, at, floor, f"mark {percentile} {colour}")
-                parts.append(f"<g>{mark}<title>{escape(said)}</title></g>")
+                mark = _line(at, floor - _RIDGE + 14, at, floor, f"mark {percentile} {color}")
+                parts.append(_titled(mark, group, f"{percentile} is {duration(value)}"))
     if base is not None and low <= base.p50 <= high:
         at = x(math.log10(base.p50))
         parts.append(_line(at, _TOP, at, bottom, "reference"))
@@ -84,7 +90,7 @@ def _outline(values: Values, low: float, high: float, x: Scale) -> list[tuple[fl
     return [*points, (at[-1], 0.0)]
 
 
-def errors(comparison: Comparison) -> str:
+def errors(comparison: Result) -> str:
     """The error rate of each group with its interval."""
     groups = comparison.groups
     most = max((it.error_rate.high or 0 for it in groups if it.error_rate), default=0.0)
@@ -95,60 +101,32 @@ def errors(comparison: Comparison) -> str:
     for tick in ticks:
         parts += [
             _line(x(tick), _TOP, x(tick), bottom, "grid"),
-            _text(x(tick), bottom + 18, words.share(tick)),
+            _text(x(tick), bottom + 18, share(tick)),
         ]
     for row, group in enumerate(groups):
         middle = _TOP + _ROW * (row + 0.5)
-        colour = colour_of(comparison, group)
+        color = color_of(comparison, group)
         parts.append(_name(group, middle + 4))
         rate = group.error_rate
         if rate is None or rate.low is None or rate.high is None:
-            parts.append(_text(_LEFT + 8, middle + 4, words.UNKNOWN, "start"))
+            parts.append(_text(_LEFT + 8, middle + 4, UNKNOWN, "start"))
             continue
-        said = (
-            f"{words.label(group.value)}: {words.share(rate.value)}, "
-            f"{words.share(rate.low)} to {words.share(rate.high)}"
-        )
-        parts.append(
-            f"<g>{_line(x(rate.low), middle, x(rate.high), middle, f'whisker {colour}')}"
-            f'<circle class="dot {colour}" cx="{x(rate.value):.1f}" cy="{middle:.1f}" r="6"/>'
-            f"<title>{escape(said)}</title></g>"
-        )
-        parts.append(_text(x(rate.high) + 10, middle + 4, words.share(rate.value), "start"))
+        mark = _line(x(rate.low), middle, x(rate.high), middle, f"whisker {color}")
+        mark += _circle(x(rate.value), middle, 6, f"dot {color}")
+        text = f"{share(rate.value)}, {share(rate.low)} to {share(rate.high)}"
+        parts.append(_titled(mark, group, text))
+        parts.append(_text(x(rate.high) + 10, middle + 4, share(rate.value), "start"))
     return _svg("Error rate of each group with its interval", bottom + _AXIS, parts)
 
 
-def errors_over_time(comparison: Comparison) -> str:
-    """The error rate of each stretch of time."""
-    return _over_time(
-        comparison,
-        "Error rate of each group over time",
-        lambda it: it.errors / it.finished if it.finished else None,
-        words.share,
-    )
+def color_of(comparison: Result, group: Group) -> str:
+    """The class of the color of a group."""
+    return f"c{comparison.groups.index(group) % COLORS}"
 
 
-def latency_over_time(comparison: Comparison) -> str:
-    """The median latency of each stretch of time."""
-    return _over_time(
-        comparison,
-        "Median latency of each group over time",
-        lambda it: it.latency_p50,
-        words.duration,
-    )
-
-
-def colour_of(comparison: Comparison, group: Group) -> str:
-    """The class of the colour of a group."""
-    return f"c{comparison.groups.index(group) % COLOURS}"
-
-
-def _over_time(
-    comparison: Comparison,
-    title: str,
-    value_of: Callable[[Bucket], float | None],
-    text: Callable[[float], str],
-) -> str:
+def over_time(comparison: Result, name: str) -> str:
+    """A line for each group over the time intervals."""
+    value_of, text = OVER_TIME[name]
     buckets = [it for group in comparison.groups for it in group.over_time]
     values = [value for it in buckets if (value := value_of(it)) is not None]
     if not values:
@@ -171,38 +149,33 @@ def _over_time(
         at = x(start) + (_HALF - right if anchor == "end" else 0)
         parts.append(_text(at, _TOP + _LINES + 20, _time(start, starts), anchor))
     for group in comparison.groups:
-        colour = colour_of(comparison, group)
-        for stretch in _stretches(group.over_time, value_of):
-            path = " ".join(f"{x(time):.1f},{y(value):.1f}" for time, value in stretch)
-            parts.append(f'<polyline class="line {colour}" points="{path}"/>')
+        color = color_of(comparison, group)
+        for run in _runs(group.over_time, value_of):
+            path = " ".join(f"{x(time):.1f},{y(value):.1f}" for time, value in run)
+            parts.append(f'<polyline class="line {color}" points="{path}"/>')
         for bucket in group.over_time:
             if (value := value_of(bucket)) is not None:
-                said = (
-                    f"{words.label(group.value)}, {_time(bucket.start_ms)}: {text(value)} "
-                    f"of {bucket.finished:,}"
-                )
-                parts.append(
-                    f'<circle class="point {colour}" cx="{x(bucket.start_ms):.1f}" '
-                    f'cy="{y(value):.1f}" r="3"><title>{escape(said)}</title></circle>'
-                )
-    return _svg(title, _TOP + _LINES + _AXIS, parts, _HALF)
+                mark = _circle(x(bucket.start_ms), y(value), 3, f"point {color}")
+                said = f"{_time(bucket.start_ms)}: {text(value)} of {bucket.finished:,}"
+                parts.append(_titled(mark, group, said))
+    return _svg(f"{name} of each group over time", _TOP + _LINES + _AXIS, parts, _HALF)
 
 
-def _stretches(
+def _runs(
     buckets: Sequence[Bucket], value_of: Callable[[Bucket], float | None]
 ) -> Iterator[list[tuple[int, float]]]:
     """The points between which a line is drawn: not over a gap."""
     width = min((b.start_ms - a.start_ms for a, b in itertools.pairwise(buckets)), default=0)
-    stretch: list[tuple[int, float]] = []
+    run: list[tuple[int, float]] = []
     for bucket in buckets:
         value = value_of(bucket)
-        if stretch and (value is None or bucket.start_ms - stretch[-1][0] > width):
-            yield stretch
-            stretch = []
+        if run and (value is None or bucket.start_ms - run[-1][0] > width):
+            yield run
+            run = []
         if value is not None:
-            stretch.append((bucket.start_ms, value))
-    if stretch:
-        yield stretch
+            run.append((bucket.start_ms, value))
+    if run:
+        yield run
 
 
 # --- Scales ------------------------------------------------------------------------------------
@@ -223,8 +196,7 @@ def _span(groups: Sequence[Group]) -> tuple[float, float]:
 
 
 def _within(group: Group, low: float = 0.0, high: float = math.inf) -> Values:
-
-    values = np.maximum(group.latencies if group.latencies is not None else [], _SHORTEST_MS)
+    values = np.maximum(group.latencies, _SHORTEST_MS)
     return values[(values >= low) & (values <= high)]
 
 
@@ -284,7 +256,7 @@ def _text(x: float, y: float, text: str, anchor: str = "middle") -> str:
 
 
 def _name(group: Group, y: float) -> str:
-    name = words.label(group.value)
+    name = label(group.value)
     short = name if len(name) <= _LABEL else f"{name[: _LABEL - 1]}\u2026"
     return (
         f'<text class="name" x="{_LEFT - 12}" y="{y:.1f}" text-anchor="end">{escape(short)}'
@@ -292,7 +264,10 @@ def _name(group: Group, y: float) -> str:
     )
 
 
-def _percentiles(group: Group) -> list[tuple[str, float]]:
-    if group.latency is None:
-        return []
-    return [("p50", group.latency.p50), ("p90", group.latency.p90), ("p99", group.latency.p99)]
+def _circle(x: float, y: float, radius: int, style: str) -> str:
+    return f'<circle class="{style}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}"/>'
+
+
+def _titled(mark: str, group: Group, text: str) -> str:
+    """A mark with a text that a pointer shows."""
+    return f"<g>{mark}<title>{escape(f'{label(group.value)}: {text}')}</title></g>"

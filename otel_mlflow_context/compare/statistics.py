@@ -1,4 +1,4 @@
-"""The statistics: intervals, tests, how large a difference is, how many traces it would take."""
+"""Interval estimates, significance tests, effect sizes and the sample sizes that they need."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import confint_proportions_2indep
 
 Values = npt.NDArray[np.float64]
 
 CONFIDENCE: Final = 0.95
-"""Of every interval."""
+"""The level of every interval."""
 POWER: Final = 0.8
-"""The share of repetitions in which a real difference would be found."""
+"""The probability with which the sample size that is given finds a real difference."""
 _BISECTIONS: Final = 100
 _DIGITS: Final = 6
 _MOST: Final = 1_000_000_000
@@ -24,7 +26,7 @@ _MOST: Final = 1_000_000_000
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number, and the interval in which it lies with 95 % confidence."""
+    """A point estimate with its 95 % confidence interval."""
 
     value: float
     low: float | None
@@ -34,17 +36,17 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Shift:
-    """How the values of one group differ from another's."""
+    """The difference in location of two samples."""
 
     typical: Estimate
-    """The median of all differences of a candidate's value and a baseline's (Hodges-Lehmann)."""
+    """The median of all pairwise differences (Hodges-Lehmann)."""
     larger: float
-    """How often a candidate's value is the larger one of the two; 0.5 when there is no side."""
+    """The probability that a value is larger than one of the baseline, ties counted half."""
     p_value: float
 
 
 def wilson(count: int, total: int) -> Estimate:
-    """A share with its interval after Wilson, which is right for 0 and for all too.
+    """A proportion with its Wilson interval, which holds for 0 and for all too.
 
     >>> share = wilson(0, 10)
     >>> f"{share.value:.2f}, {share.low:.2f} to {share.high:.2f}"
@@ -55,63 +57,54 @@ def wilson(count: int, total: int) -> Estimate:
 
 
 def newcombe(count: int, total: int, base_count: int, base_total: int) -> Estimate:
-    """The difference of two shares with its interval after Newcombe (1998, method 10)."""
-    first, second = wilson(count, total), wilson(base_count, base_total)
-    difference = first.value - second.value
-
-    def end(lower: Estimate, upper: Estimate) -> float:
-        assert lower.low is not None  # noqa: S101  # Wilson's has both ends
-        assert upper.high is not None  # noqa: S101
-        return math.hypot(lower.value - lower.low, upper.high - upper.value)
-
-    return Estimate(difference, difference - end(first, second), difference + end(second, first))
+    """The difference of two proportions with its interval after Newcombe (1998, method 10)."""
+    low, high = confint_proportions_2indep(
+        count, total, base_count, base_total, method="newcomb", compare="diff", alpha=1 - CONFIDENCE
+    )
+    return Estimate(count / total - base_count / base_total, float(low), float(high))
 
 
 def fisher(count: int, total: int, base_count: int, base_total: int) -> float:
-    """The p-value of Fisher's exact test, two-sided: that two shares are the same."""
+    """The two-sided p-value of Fisher's exact test of equal proportions."""
     table = [[count, total - count], [base_count, base_total - base_count]]
     return min(float(stats.fisher_exact(table).pvalue), 1.0)
 
 
 def shift(values: Values, base: Values) -> Shift:
-    """How values differ from a baseline's: the Mann-Whitney test, and by how much.
+    """The Mann-Whitney test and the Hodges-Lehmann estimate, which assume no distribution.
 
-    Nothing is assumed of their distribution. Both must have at least one value.
+    Both samples must have at least one value.
     """
     found = stats.mannwhitneyu(values, base, alternative="two-sided")
-    pairs = len(values) * len(base)
     p_value = float(found.pvalue)
-    # All values the same: there is no variance to divide by, and nothing that differs.
+    # All values equal: there is no variance to divide by.
     p_value = 1.0 if math.isnan(p_value) else min(p_value, 1.0)
-    return Shift(_typical(np.sort(values), np.sort(base)), float(found.statistic) / pairs, p_value)
+    larger = float(found.statistic) / (len(values) * len(base))
+    return Shift(_hodges_lehmann(np.sort(values), np.sort(base)), larger, p_value)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values corrected for their number (Holm 1979), in the same order.
+    """P-values adjusted for multiple tests (Holm 1979), in the same order.
 
     >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
     [0.03, 0.06, 0.06]
     """
-    corrected = [0.0] * len(p_values)
-    largest = 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        corrected[index] = largest
-    return corrected
+    return [float(p) for p in multipletests(p_values, method="holm")[1]] if p_values else []
 
 
 def traces_for_shares(first: float, second: float, level: float) -> int | None:
-    """How many traces each group needs for Fisher's test to find a difference of shares.
+    """The sample size of each group for Fisher's test to find a difference of proportions.
 
-    After Fleiss, Levin and Paik (2003), with the correction that makes up for the test's caution.
+    After Fleiss, Levin and Paik (2003), with the continuity correction that accounts for the
+    exact test being conservative; statsmodels has the formula only without.
 
     Args:
-        first: one share.
+        first: one proportion.
         second: the other.
         level: of the test, two-sided.
 
     Returns:
-        None where there is no difference to be found.
+        None where the proportions are equal.
     """
     difference = abs(first - second)
     if not difference:
@@ -124,16 +117,16 @@ def traces_for_shares(first: float, second: float, level: float) -> int | None:
 
 
 def traces_for_shift(larger: float, level: float) -> int | None:
-    """How many traces each group needs for the Mann-Whitney test to find a shift (Noether 1987).
+    """The sample size of each group for the Mann-Whitney test to find a shift (Noether 1987).
 
     Args:
-        larger: how often the one value is larger than the other.
+        larger: the probability that a value of one group is larger than one of the other.
         level: of the test, two-sided.
 
     Returns:
-        None where there is no shift to be found.
+        None where there is no shift.
     """
-    if larger == 0.5:  # noqa: PLR2004  # no side
+    if larger == 0.5:  # noqa: PLR2004  # no shift
         return None
     quantiles = stats.norm.isf(level / 2) + stats.norm.ppf(POWER)
     return _whole(quantiles**2 / (6 * (larger - 0.5) ** 2))
@@ -143,12 +136,20 @@ def _whole(needed: float) -> int | None:
     return math.ceil(needed) if needed < _MOST else None
 
 
-def _typical(values: Values, base: Values) -> Estimate:
-    """Hodges and Lehmann's estimate, without holding all differences in memory."""
+def _hodges_lehmann(values: Values, base: Values) -> Estimate:
+    """The estimate and its interval from sorted samples, in memory that is linear in their size."""
     pairs = len(values) * len(base)
 
     def nth(rank: int) -> float:
-        return _nth_difference(values, base, rank)
+        return _smallest(
+            lambda difference: (
+                len(base) * len(values)
+                - int(np.searchsorted(base, values - difference, side="left").sum())
+                >= rank
+            ),
+            float(values[0] - base[-1]),
+            float(values[-1] - base[0]),
+        )
 
     middle = (nth((pairs + 1) // 2) + nth(pairs // 2 + 1)) / 2
     deviation = math.sqrt(pairs * (len(values) + len(base) + 1) / 12)
@@ -158,28 +159,13 @@ def _typical(values: Values, base: Values) -> Estimate:
     return Estimate(middle, nth(first), nth(pairs - first + 1))
 
 
-def _nth_difference(values: Values, base: Values, rank: int) -> float:
-    """The difference of a rank, from 1, among all of one value and another; both are sorted."""
-
-    def at_most(difference: float) -> int:
-        return int((len(base) - np.searchsorted(base, values - difference, side="left")).sum())
-
-    return _smallest(
-        lambda difference: at_most(difference) >= rank,
-        float(values[0] - base[-1]),
-        float(values[-1] - base[0]),
-    )
-
-
 def _smallest(enough: Callable[[float], bool], low: float, high: float) -> float:
+    """The smallest number for which a monotonic condition holds, by bisection."""
     if enough(low):
         return low
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         if not low < middle < high:
             break
-        if enough(middle):
-            high = middle
-        else:
-            low = middle
+        low, high = (low, middle) if enough(middle) else (middle, high)
     return round(high, _DIGITS)

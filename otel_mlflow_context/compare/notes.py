@@ -1,27 +1,26 @@
-"""What must be known to read the numbers: of which traces they are, and what is missing."""
+"""Limits of the numbers that a reader must know: of which traces they are, and what is missing."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from otel_mlflow_context.compare._result import Group
+from otel_mlflow_context.compare.result import Group
 
 
 def notes_of(groups: Sequence[Group], why_not: str | None) -> tuple[str, ...]:
     """The notes of a comparison.
 
     Args:
-        groups: what was found.
+        groups: what was measured.
         why_not: why the source computed nothing; None when it did.
     """
     notes = []
     sampled = [group for group in groups if group.sampled < group.traces or not group.all_counted]
     if why_not is not None:
-        what = (
+        notes.append(
             f"Not computed where the traces are ({why_not}): all numbers are of traces that were "
+            f"read one by one{_of_which(sampled)}."
         )
-        what += "read one by one"
-        notes.append(f"{what}{_of_which(sampled)}.")
     elif sampled:
         notes.append(
             "The test of the latency, its typical difference, the cost and the users are of traces "
@@ -31,7 +30,7 @@ def notes_of(groups: Sequence[Group], why_not: str | None) -> tuple[str, ...]:
         listed = ", ".join(f"{it.traces - it.finished:,} of {it.value}" for it in unfinished)
         notes.append(f"Traces that have not ended do not count for the error rate: {listed}.")
     if no_latency := [it.value for it in groups if it.latency is None]:
-        notes.append(f"No trace says how long it took: {', '.join(no_latency)}.")
+        notes.append(f"No trace has a duration: {', '.join(no_latency)}.")
     return tuple(notes)
 
 

@@ -1,0 +1,158 @@
+"""`compare_versions`, and its result with every format that it has."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, Final
+
+from otel_mlflow_context.compare.groups import measure
+from otel_mlflow_context.compare.notes import notes_of
+from otel_mlflow_context.compare.report import data, html, text
+from otel_mlflow_context.compare.result import Result
+from otel_mlflow_context.compare.selection import Selection
+from otel_mlflow_context.compare.sources import filters
+from otel_mlflow_context.compare.sources.base import CannotCompare
+from otel_mlflow_context.compare.sources.opening import open_source
+from otel_mlflow_context.compare.verdict import LEVEL, judge
+from otel_mlflow_context.mlflow_client.time_range import start_of
+from otel_mlflow_context.settings import environment_variables as env
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SAMPLE: Final = 2_000
+"""The traces of a group that are read one by one, where the source computes the rest."""
+PAGED_SAMPLE: Final = 20_000
+"""The same where it computes nothing."""
+
+
+class Comparison(Result):
+    """The result of `compare_versions`."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The result for machines."""
+        return data.as_dict(self)
+
+    def as_frame(self) -> pd.DataFrame:
+        """A row for each group."""
+        return data.as_frame(self)
+
+    def as_csv(self) -> str:
+        """The same rows as text. What is not known is empty."""
+        return data.as_csv(self)
+
+    def as_text(self, *, width: int = 120) -> str:
+        """The result for people, in lines of at most `width` characters."""
+        return text.as_text(self, width=width)
+
+    def as_html(self) -> str:
+        """A self-contained page with charts."""
+        return html.as_html(self)
+
+
+def compare_versions(  # noqa: PLR0913  # a question has many parts
+    by: str = "app_version",
+    *,
+    baseline: str,
+    candidate: str | Sequence[str] | None = None,
+    where: str = "",
+    since: str | datetime | timedelta | None = None,
+    experiment: str | None = None,
+    sample: int | None = None,
+    tracking_uri: str | None = None,
+    timeout: float = 120.0,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Comparison:
+    """Compare groups of traces with a baseline: errors, latency, tokens, cost, sessions, users.
+
+    What the source can compute it computes (MLflow 3.10 and later: counts, percentiles of the
+    latency, tokens, sessions); the test of the latency and the cost are of a random sample of
+    `sample` traces of each group. Where the source computes nothing, everything is of such a
+    sample.
+
+    Args:
+        by: what tells the groups apart: a metadata key (``app_version``, ``feature_flag_new``), or
+            a fact by its name (``commit``, ``environment``).
+        baseline: the value of the group that the others are compared with.
+        candidate: the value of another group, or several; by default every other one that the
+            traces have.
+        where: a filter of MLflow's search, for all groups.
+        since: the start of the time range: ``7d``, ``12h``, ``30m``, or a time of ISO 8601.
+        experiment: its name; by default the one of MLflow's variables.
+        sample: how many traces of a group are read at most; by default 2,000, or 20,000 where
+            the source computes nothing.
+        tracking_uri: a server, or any store that MLflow reads; by default MLflow's variables'.
+        timeout: seconds to wait for each answer of a server.
+        progress: is called with the group whose traces are read, how many were, and of how many.
+
+    Raises:
+        ValueError: an argument is wrong.
+        CannotCompare: there is nothing to compare, or the source does not answer.
+    """
+    candidates = _candidates(baseline, candidate)
+    if sample is not None and sample < 1:
+        raise ValueError(f"sample must be a number of traces of at least 1, got {sample!r}")
+    limits = (SAMPLE, PAGED_SAMPLE) if sample is None else (sample, sample)
+    start_ms = start_of(since, datetime.now(timezone.utc))
+    source = open_source(tracking_uri, timeout=timeout)
+    with contextlib.closing(source):
+        # The same precedence as the exporter's: a name in code, the id, the name.
+        experiment_id = None if experiment else os.environ.get(env.MLFLOW_EXPERIMENT_ID)
+        name = experiment or os.environ.get(env.MLFLOW_EXPERIMENT_NAME) or "Default"
+        found = source.experiment(name, experiment_id or None)
+        selection = Selection(source, found, by, where, start_ms).with_known_key()
+        values, notes = _values(selection, baseline, candidates)
+        groups, why_not = measure(
+            selection, values, limits=limits, report=progress or (lambda *_: None)
+        )
+        if missing := [group.value for group in groups if not group.traces]:
+            raise selection.never_seen(missing)
+    return Comparison(
+        by=selection.key,
+        where=where,
+        start_ms=start_ms,
+        experiment=found.name,
+        source=source.name,
+        aggregated=why_not is None,
+        level=LEVEL,
+        groups=tuple(groups),
+        differences=tuple(judge(groups[0], groups[1:])),
+        notes=notes_of(groups, why_not) + notes,
+    )
+
+
+def _candidates(baseline: str, candidate: str | Sequence[str] | None) -> list[str] | None:
+    if candidate is None:
+        return None
+    candidates = [candidate] if isinstance(candidate, str) else list(candidate)
+    if not candidates or len({baseline, *candidates}) <= len(candidates):
+        raise ValueError(
+            "candidate must be one value or several, all different, and none of them the "
+            f"baseline {baseline!r}, got {candidate!r}"
+        )
+    return candidates
+
+
+def _values(
+    selection: Selection, baseline: str, candidates: list[str] | None
+) -> tuple[list[str], tuple[str, ...]]:
+    """The values of all groups, the baseline first, and notes on the choice."""
+    if candidates is not None:
+        return [baseline, *candidates], ()
+    found, complete = selection.values([baseline])
+    values = [value for value in found if filters.can_be_quoted(value)]
+    if not values:
+        raise CannotCompare(
+            f"no trace has another {selection.key} than {baseline!r} to compare it with"
+        )
+    notes = [
+        f"Left out, because no filter of MLflow can have it in it: {value!r}."
+        for value in found
+        if value not in values
+    ]
+    if not complete:
+        notes.append("There are older values too.")
+    return [baseline, *values], tuple(notes)

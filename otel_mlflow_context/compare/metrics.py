@@ -1,0 +1,193 @@
+"""The metric table: what is measured of a trace, and how a metric of two groups is compared.
+
+A metric is one row, and no other module knows one by its name except where a chart or a public
+attribute is for it alone. A row tells how the metric is read from a trace, what the source may
+compute instead, how it is written, and whether less of it is better. Its kind does the rest:
+
+- `Share`: the traces that have a property; Wilson's interval, Fisher's exact test;
+- `Distribution`: a number a trace; the Mann-Whitney test, the Hodges-Lehmann shift.
+
+For `explain` and `history`: `groups.measure` gives every group an observation of each metric, in
+`Group.observed` by the metric's name, and `verdict.judge` compares groups with the correction for
+the number of tests. What is no metric of a trace (the latency of a span, the share of an exception)
+needs no row: make a `Share`, or a `Distribution.of` values, `compare` it with the baseline's,
+adjust the p-values by `statistics.holm`, write it by a unit of `units`. `Selection.traces` reads
+the traces of a group; `Selection.aggregate` lets the source compute, in each of MLflow's views.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Final, Literal, Protocol
+
+import numpy as np
+
+from otel_mlflow_context.compare import statistics, units
+from otel_mlflow_context.compare.sources.base import ERROR, FINISHED, Trace
+from otel_mlflow_context.compare.statistics import Estimate, Values
+
+PERCENTILES: Final = (50, 90, 99)
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Percentiles of the duration of a trace, in milliseconds."""
+
+    p50: float
+    p90: float
+    p99: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The test of one metric of a candidate against the baseline's."""
+
+    difference: Estimate
+    p_value: float
+    increase: bool
+    traces_needed: Callable[[float], int | None]
+    """The sample size of each group that finds such a difference, by the level of the test."""
+    larger: float | None = None
+    """Of a distribution: the probability that a candidate's value is the larger of two."""
+
+
+class Observation(Protocol):
+    """One metric of one group."""
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Observation: ...
+
+    def with_computed(self, values: Mapping[str, float]) -> Observation:
+        """The same with what the source computed of all traces, by the aggregation's name."""
+        ...
+
+    def compare(self, base: Any) -> Outcome | None:
+        """Test against a baseline of the same kind; None where one of the two is empty."""
+        ...
+
+
+@dataclass(frozen=True)
+class Share:
+    """How many traces have a property, of those of which it is known."""
+
+    count: int
+    total: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Share:
+        return cls(sum(map(bool, values)), len(values))
+
+    @property
+    def estimate(self) -> Estimate | None:
+        return statistics.wilson(self.count, self.total) if self.total else None
+
+    def with_computed(self, values: Mapping[str, float]) -> Share:
+        return replace(self, count=int(values["COUNT"]))
+
+    def compare(self, base: Share) -> Outcome | None:
+        if not self.total or not base.total:
+            return None
+        counts = (self.count, self.total, base.count, base.total)
+        shares = (self.count / self.total, base.count / base.total)
+        return Outcome(
+            difference=statistics.newcombe(*counts),
+            p_value=statistics.fisher(*counts),
+            increase=shares[0] > shares[1],
+            traces_needed=partial(statistics.traces_for_shares, *shares),
+        )
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A number of each trace that has one."""
+
+    values: Values = field(repr=False, compare=False)
+    """Of the traces that were read one by one, sorted."""
+    mean: float | None
+    percentiles: Latency | None
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Distribution:
+        found = np.sort(np.asarray(values, dtype=np.float64))
+        if not len(found):
+            return cls(found, None, None)
+        percentiles = Latency(*map(float, np.percentile(found, PERCENTILES)))
+        return cls(found, math.fsum(found) / len(found), percentiles)
+
+    def with_computed(self, values: Mapping[str, float]) -> Distribution:
+        if "AVG" in values:
+            return replace(self, mean=values["AVG"])
+        return replace(self, percentiles=Latency(*(values[f"P{it}"] for it in PERCENTILES)))
+
+    def compare(self, base: Distribution) -> Outcome | None:
+        if not len(self.values) or not len(base.values):
+            return None
+        found = statistics.shift(self.values, base.values)
+        return Outcome(
+            difference=found.typical,
+            p_value=found.p_value,
+            increase=found.larger > 0.5,  # noqa: PLR2004  # no shift
+            traces_needed=partial(statistics.traces_for_shift, found.larger),
+            larger=found.larger,
+        )
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A row of the table."""
+
+    name: str
+    kind: type[Observation]
+    unit: units.Unit
+    value: Callable[[Trace], float | None]
+    """Its value of a trace that was read; None where the trace has none."""
+    key: str
+    """In JSON, and the stem of its columns in CSV."""
+    suffix: str = ""
+    """The end of both: the unit."""
+    larger: str = "more"
+    """The larger of two values."""
+    missing: str = "no trace has any"
+    aggregate: tuple[str, tuple[str, ...]] | None = None
+    """The same metric in MLflow's aggregation: its name, and the aggregations."""
+    has_percentiles: bool = False
+    """Whether percentiles summarize it, and not the mean."""
+    tested: bool = True
+    better: Literal["lower", "higher"] = "lower"
+
+
+ERRORS: Final = Metric(
+    *("errors", Share, units.SHARE),
+    lambda trace: trace.state == ERROR if trace.state in FINISHED else None,
+    key="error_rate",
+    missing="no trace has ended",
+)
+LATENCY: Final = Metric(
+    *("latency", Distribution, units.DURATION),
+    lambda trace: trace.latency_ms,
+    key="latency",
+    suffix="_ms",
+    larger="slower",
+    missing="no trace has a duration",
+    aggregate=("latency", tuple(map("P{}".format, PERCENTILES))),
+    has_percentiles=True,
+)
+TOKENS: Final = Metric(
+    *("tokens", Distribution, units.COUNT),
+    lambda trace: trace.tokens,
+    key="tokens",
+    aggregate=("total_tokens", ("AVG",)),
+    tested=False,
+)
+COST: Final = Metric(
+    *("cost", Distribution, units.DOLLARS),
+    lambda trace: trace.cost,
+    key="cost",
+    suffix="_usd",
+    larger="more expensive",
+    tested=False,
+)
+METRICS: Final = (ERRORS, LATENCY, TOKENS, COST)
