@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from documentation.markdown import README, ROOT, block, blocks
-from otel_mlflow_context.detectors.platforms.table import PLATFORMS
+from otel_mlflow_context.detectors.platforms import PLATFORMS
 
 
 def test_its_first_commands_are_targets_that_exist() -> None:
