@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from documentation.markdown import README, ROOT, block, blocks
+
 from otel_mlflow_context.detectors.platforms import PLATFORMS
 
 
