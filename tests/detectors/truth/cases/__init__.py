@@ -1,0 +1,16 @@
+"""The cases, a module for each kind."""
+
+from importlib import import_module
+
+KINDS = (
+    "repositories",
+    "tracked",
+    "variables",
+    "tags_and_changes",
+)
+
+
+def load() -> None:
+    """Fills `CASES`, in the order of `KINDS`."""
+    for kind in KINDS:
+        import_module(f"detectors.truth.cases.{kind}")

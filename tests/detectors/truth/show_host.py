@@ -1,0 +1,54 @@
+"""Runs `otel-mlflow-context show` in a new process each time, without starting an interpreter.
+
+Reads requests from its standard input, a line of JSON each; a child forked for each request changes
+into the folder, takes the environment, imports the package (of which nothing is loaded here) and
+runs the command; the answer is a line with its JSON, or its error.
+"""
+
+# What the command imports of others, which no case changes.
+import argparse  # noqa: F401
+import contextlib
+import importlib.metadata  # noqa: F401
+import io
+import json
+import os
+import sys
+
+import git  # noqa: F401
+import opentelemetry.sdk.resources  # noqa: F401
+
+
+def show(request):
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["environ"])
+    from otel_mlflow_context.cli import main
+
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        status = main(["show", "--json", "--", *request["command"]])
+    return output.getvalue() if not status else f"exit status {status}"
+
+
+def answer(request):
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            text = show(request)
+        except BaseException as error:
+            text = f"{type(error).__name__}: {error}"
+        with os.fdopen(writing, "w", encoding="utf-8", errors="surrogateescape") as pipe:
+            pipe.write(text)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, encoding="utf-8", errors="surrogateescape") as pipe:
+        text = pipe.read()
+    os.waitpid(child, 0)
+    return text
+
+
+if __name__ == "__main__":
+    del sys.path[0]
+    for line in sys.stdin:
+        print(json.dumps(answer(json.loads(line))), flush=True)

@@ -1,0 +1,90 @@
+"""The truth matrix: every fact of every case is what git and the program itself say, or absent.
+
+A case is a small tree of files, a command that starts a program in it, an environment, and what is
+expected of the facts that are not simply "what git says at the program's file". It runs in a fresh
+process with a clean environment. Its judges are real git and the program itself, never the code
+under test; `otel-mlflow-context show` has to agree with the process.
+
+To add a case, write a function in the module of its kind, below `cases`::
+
+    @case("git", "untracked script in a repository")
+    def _(world):
+        shop = world.repository()
+        write(shop, {"new.py": program()})
+        return world.start("python", "new.py", cwd=shop)
+
+What is expected is given by keyword, ``version="1.2"``: one value, `GIT` (the default for commit,
+branch, tag, url and dirty), `any_of` several where nothing decides, or `ITS_METADATA`. A fact that
+is left out has to be absent. ``absent={"tag": "the reason"}`` allows a fact to be absent that git
+knows. A case that is wrong today has a line in ``known_wrong.txt``, which may only become shorter:
+a line that is no longer needed fails the test. `python -m pytest ... -k CASE` runs one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from detectors.truth import cases
+from detectors.truth.case import CASES, FACTS, Start, count_by_kind, verdicts
+from detectors.truth.environment import Environment
+from detectors.truth.oracle import described, facts_of
+from detectors.truth.running import ShowHost, run, show_with
+from detectors.truth.world import World
+
+cases.load()
+KNOWN_WRONG = Path(__file__).with_name("known_wrong.txt")
+
+
+def known_wrong() -> dict[str, set[str]]:
+    """The verdicts of each case that is wrong today, from lines ``kind/id: verdict, verdict``."""
+    known = {}
+    for line in KNOWN_WRONG.read_text().splitlines():
+        if line and not line.startswith("#"):
+            name, _, found = line.rpartition(": ")
+            assert name in CASES, f"{KNOWN_WRONG.name} names no case: {name}"
+            known[name] = set(found.split(", "))
+    return known
+
+
+def typed_path(start: Start) -> str | None:
+    """The script of ``python script``, as typed: its name where there is no repository."""
+    typed = Path(start.command[-1])
+    return typed.name if typed.is_absolute() or ".." in typed.parts else typed.as_posix()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_fact_is_true_or_absent_for_a_reason(
+    name: str, tmp_path: Path, template: Path, environment: Environment, show: ShowHost
+) -> None:
+    world = World(tmp_path, template, environment)
+    start = CASES[name].build(world)
+    report = run(start, tmp_path)
+    expected = facts_of(start, report, typed_path(start))
+    found = report["facts"]
+    wrong = set(verdicts(expected, found))
+    lines = [
+        f"{fact}: {found[fact]!r}, but it is {described(expected[fact])}"
+        for fact in FACTS
+        if fact in {verdict.split()[0] for verdict in wrong}
+    ]
+    if start.show is None:
+        shown = show_with(start.python, start) if start.python else show(start)
+        for fact, value in shown.items():
+            if value != found[fact]:
+                wrong.add(f"show of {fact}")
+                lines.append(f"{fact}: show says {value!r}, the process {found[fact]!r}")
+    known = known_wrong().get(name, set())
+    if wrong != known:
+        pytest.fail(
+            "\n  ".join([f"{name}: {', '.join(sorted(wrong))}", f"of {report['file']}", *lines])
+            if wrong - known
+            else f"{name}: no longer wrong, take off {KNOWN_WRONG.name}: {sorted(known - wrong)}",
+            pytrace=False,
+        )
+
+
+def test_there_are_enough_cases_of_every_kind() -> None:
+    counts = count_by_kind()
+    assert sum(counts.values()) >= 200
+    assert all(counts.values())
