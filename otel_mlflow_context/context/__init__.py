@@ -1,1 +1,1 @@
-"""Request facts set in code: for a block or function, or from inside an open trace."""
+"""Request facts set in code: for a block or function, or from inside an active trace."""

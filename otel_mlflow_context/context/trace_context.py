@@ -1,4 +1,4 @@
-"""Request facts from code: who asks, for the time of a `with` block or of a function."""
+"""`trace_context`: request facts for the time of a `with` block or of a function."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import inspect
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
-from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar, cast
 from uuid import UUID
 
@@ -31,16 +30,16 @@ _open_blocks: ContextVar[tuple[Token[Context], ...]] = ContextVar("open_blocks",
 
 
 class trace_context:  # noqa: N801  # used like a function, as contextlib's are
-    """Say who asks, for every trace that starts inside; a context manager and a decorator.
+    """Set session, user and more for every trace that starts inside; also a decorator.
 
-    Session, user and request id are put into OpenTelemetry's baggage, so that services that are
-    called from inside know them too. What is set here wins over what came with a request, and an
-    inner `trace_context` over an outer one. The metadata stays in this process.
+    Session, user and request id become OpenTelemetry baggage, so that services that are called
+    from inside get them too. What is set here wins over what came with a request, and an inner
+    `trace_context` over an outer one. The metadata stays in this process.
 
     Args:
         session_id: the conversation (text, or an int or UUID that becomes text); one of over 250
             characters is shortened, with a digest of the whole at its end.
-        user_id: who asks, of the same form.
+        user_id: the end user, of the same form.
         request_id: the application's own id of this request, of the same form, of at most 50
             characters; it becomes the trace's client request id.
         metadata: more trace metadata, text by name. Names have at most 250 characters, no comma,
@@ -58,8 +57,8 @@ class trace_context:  # noqa: N801  # used like a function, as contextlib's are
     ...     baggage.get_baggage("session.id")
     's-1'
 
-    As a decorator it serves functions, coroutine functions, and generators of both kinds, in
-    which it holds while their own code runs, not while the consumer's does:
+    It decorates functions, coroutine functions, and generators of both kinds, in which it holds
+    while their own code runs, not while the consumer's does:
 
     >>> @trace_context(session_id="s-2")
     ... def answer():
@@ -85,21 +84,15 @@ class trace_context:  # noqa: N801  # used like a function, as contextlib's are
         self.metadata = _metadata(metadata)
 
     def entries(self) -> dict[str, str]:
-        """The baggage: what may be said of the user is asked when it is said."""
+        """The baggage entries, with the user's id as the settings of this moment allow."""
         settings = current_settings()
-        said = {key: request_value(key, value, settings) for key, value in self._ids.items()}
-        return {key: value for key, value in said.items() if value is not None}
+        entries = {key: request_value(key, value, settings) for key, value in self._ids.items()}
+        return {key: value for key, value in entries.items() if value is not None}
 
     def __enter__(self) -> None:
-        token = context_api.attach(self._context())
-        _open_blocks.set((*_open_blocks.get(), token))
+        _open_blocks.set((*_open_blocks.get(), context_api.attach(self._context())))
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         *outer, token = _open_blocks.get() or (None,)
         if token is not None:
             _open_blocks.set(tuple(outer))
@@ -108,102 +101,49 @@ class trace_context:  # noqa: N801  # used like a function, as contextlib's are
     async def __aenter__(self) -> None:
         self.__enter__()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.__exit__(kind, error, traceback)
+    async def __aexit__(self, *_: object) -> None:
+        self.__exit__()
 
     def __call__(self, function: Callable[_P, _R]) -> Callable[_P, _R]:
+        wrapper: Any
         if inspect.isasyncgenfunction(function):
-            wrapper = self._async_generator(function)
+            wrapper = _async_generator(function, self._context)
         elif inspect.isgeneratorfunction(function):
-            wrapper = self._generator(function)
+
+            def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+                return (yield from _Steps(self._context(), function, *args, **kwargs))
+
         elif inspect.iscoroutinefunction(function):
-            wrapper = self._coroutine(function)
+
+            async def wrapper(*args: Any, **kwargs: Any) -> Any:
+                with self:
+                    return await function(*args, **kwargs)
+
         else:
-            wrapper = self._function(function)
+
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                with self:
+                    return function(*args, **kwargs)
+
         return cast("Callable[_P, _R]", functools.wraps(function)(wrapper))
 
     def _context(self) -> Context:
         return set_request_facts(context_api.get_current(), self.entries(), self.metadata)
 
-    def _function(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            with self:
-                return function(*args, **kwargs)
 
-        return wrapper
+class _Steps(Generator[Any, Any, Any]):
+    """A generator whose steps run in a context that its consumer does not see.
 
-    def _coroutine(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        async def wrapper(*args: Any, **kwargs: Any) -> Any:
-            with self:
-                return await function(*args, **kwargs)
-
-        return wrapper
-
-    def _generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-            context = _Resumable(self._context())
-            with context.attached():
-                generator = function(*args, **kwargs)
-            resume = functools.partial(next, generator)
-            while True:
-                try:
-                    with context.attached():
-                        item = resume()
-                except StopIteration as stop:
-                    return stop.value
-                try:
-                    sent = yield item
-                except GeneratorExit:
-                    with context.attached():
-                        generator.close()
-                    raise
-                except BaseException as error:
-                    resume = functools.partial(generator.throw, error)
-                else:
-                    resume = functools.partial(generator.send, sent)
-
-        return wrapper
-
-    def _async_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-            context = _Resumable(self._context())
-            with context.attached():
-                generator = function(*args, **kwargs)
-            resume = functools.partial(generator.asend, None)
-            while True:
-                try:
-                    with context.attached():
-                        item = await resume()
-                except StopAsyncIteration:
-                    return
-                try:
-                    sent = yield item
-                except GeneratorExit:
-                    with context.attached():
-                        await generator.aclose()
-                    raise
-                except BaseException as error:
-                    resume = functools.partial(generator.athrow, error)
-                else:
-                    resume = functools.partial(generator.asend, sent)
-
-        return wrapper
-
-
-class _Resumable:
-    """A context that is attached while some code runs, and keeps what that code left attached.
-
-    A generator that has opened a span finds it again when it goes on, and its consumer never
-    sees it.
+    The context keeps what a step has left attached: a generator that has opened a span finds it
+    again when it goes on.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(
+        self, context: Context, function: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> None:
         self._context = context
+        with self.attached():
+            self.generator = function(*args, **kwargs)
 
     @contextmanager
     def attached(self) -> Generator[None, None, None]:
@@ -213,6 +153,36 @@ class _Resumable:
         finally:
             self._context = context_api.get_current()
             context_api.detach(token)
+
+    def send(self, value: Any) -> Any:
+        with self.attached():
+            return self.generator.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        with self.attached():
+            return self.generator.throw(*error)
+
+
+def _async_generator(function: Callable[..., Any], new_context: Callable[[], Context]) -> Any:
+    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        steps = _Steps(new_context(), function, *args, **kwargs)
+        step = steps.generator.asend(None)
+        while True:  # what "yield from" does, which asynchronous generators do not have
+            try:
+                with steps.attached():
+                    item = await step
+            except StopAsyncIteration:
+                return
+            try:
+                step = steps.generator.asend((yield item))
+            except GeneratorExit:
+                with steps.attached():
+                    await steps.generator.aclose()
+                raise
+            except BaseException as error:
+                step = steps.generator.athrow(error)
+
+    return wrapper
 
 
 def _id(argument: str, value: object, key: str) -> str | None:

@@ -1,14 +1,26 @@
-"""Request facts from code, from now on: who asks, once that is known inside the request."""
+"""`update_trace_context`: request facts that become known inside the request."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from uuid import UUID
 
-from otel_mlflow_context.context import active_traces
-from otel_mlflow_context.context.trace_context import trace_context
+from opentelemetry import context as context_api
 
-active_traces.watch()
+from otel_mlflow_context.context.active_traces import (
+    ACTIVE_TRACES,
+    LateBaggage,
+    current_trace_ids,
+    record,
+)
+from otel_mlflow_context.context.trace_context import trace_context
+from otel_mlflow_context.facts.metadata import attributes_from_metadata
+from otel_mlflow_context.facts.request import set_request_facts
+
+ACTIVE_TRACES.enabled = True
+_logger = logging.getLogger(__name__)
+_logged: set[type[Exception]] = set()
 
 
 def update_trace_context(
@@ -18,14 +30,14 @@ def update_trace_context(
     request_id: str | int | UUID | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Say of the trace that is open what became known only inside it: who has logged in.
+    """Set facts of the current trace that become known only inside it: who has logged in.
 
-    The trace's metadata gets it, the entry span of this service, and the baggage of all calls
-    that the trace makes from now on, also where this is called in a nested function, task or
-    thread that has the context (a call from another thread's context takes it along with the
-    propagator ``trusted_baggage`` only). It wins over all that was known before, until the trace
-    ends. Outside of any trace it changes the current context alone, as if a `trace_context`
-    was entered and never left.
+    They are written to the trace's metadata and to the entry span of this service, and go with
+    all calls that the trace makes from now on as baggage, also where this is called in a nested
+    function, task or thread that has the context (calls from another thread's context get them
+    from the propagator ``trusted_baggage`` only). They win over all earlier values until the trace
+    ends. Outside of any trace only the current context changes, as if a `trace_context` was
+    entered and never left.
 
     Args:
         session_id: as in `trace_context`, like all others.
@@ -47,7 +59,22 @@ def update_trace_context(
     ...     print(span.attributes["user.id"])
     ada
     """
-    said = trace_context(
+    new = trace_context(
         session_id=session_id, user_id=user_id, request_id=request_id, metadata=metadata
     )
-    active_traces.update(said.entries(), said.metadata)
+    try:
+        _update(new.entries(), new.metadata)
+    except Exception as error:
+        if type(error) not in _logged:
+            _logged.add(type(error))
+            _logger.warning("update_trace_context failed; the trace goes on", exc_info=error)
+
+
+def _update(entries: Mapping[str, str], metadata: Mapping[str, str]) -> None:
+    trace_ids = current_trace_ids()
+    context = context_api.get_current()
+    for trace_id in trace_ids & ACTIVE_TRACES.entry_spans.keys() if entries else ():
+        ACTIVE_TRACES.late_baggage.setdefault(trace_id, LateBaggage()).add(entries, context)
+    record({**entries, **attributes_from_metadata(metadata)}, trace_ids)
+    # The metadata of an active trace is with the trace; the next one must not get it.
+    context_api.attach(set_request_facts(context, entries, {} if trace_ids else metadata))

@@ -11,7 +11,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
-from otel_mlflow_context.context import active_traces
+from otel_mlflow_context.context.active_traces import ACTIVE_TRACES
 from otel_mlflow_context.facts.metadata import (
     attributes_from_metadata,
     merge_facts,
@@ -124,20 +124,20 @@ class MlflowContextSpanProcessor(SpanProcessor):
             ):
                 facts = self._with_others(span, facts)
             span.set_attributes(facts)
-            if active_traces.watching:
-                active_traces.opened(span)
+            if ACTIVE_TRACES.enabled:
+                ACTIVE_TRACES.add(span)
         except Exception as error:
             self._log_once(error)
 
     def on_end(self, span: ReadableSpan) -> None:
-        if not (active_traces.watching or self._unheld):
+        if not (ACTIVE_TRACES.enabled or self._unheld):
             return
         parent = span.parent
         if parent is not None and not parent[_IS_REMOTE]:
             return
         try:
-            if active_traces.watching:
-                active_traces.ended(span)
+            if ACTIVE_TRACES.enabled:
+                ACTIVE_TRACES.remove(span)
             if span.context.span_id in self._unheld:
                 self._unheld.discard(span.context.span_id)
                 sdk_internals.update_trace_on_end(span)

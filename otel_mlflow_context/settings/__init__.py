@@ -80,6 +80,13 @@ class Settings:
         if self.user_id == "hash" and not self.user_id_key:
             raise ValueError('user_id "hash" needs a user_id_key')
 
+    def accepts(self, baggage_key: str) -> bool:
+        """Whether the propagators take a baggage key from incoming requests: `inbound_keys`."""
+        return any(
+            baggage_key == key or (key.endswith("*") and baggage_key.startswith(key[:-1]))
+            for key in self.inbound_keys
+        )
+
     def with_options(self, **options: Any) -> Settings:
         """These settings with some replaced; an option that is None leaves its setting as it is.
 

@@ -166,6 +166,24 @@ def test_a_generator_keeps_the_span_that_it_opened() -> None:
     assert next(stepping) is trace.INVALID_SPAN
 
 
+def test_a_decorated_function_may_have_arguments_of_any_name() -> None:
+    names = dict.fromkeys(("context", "function", "args", "kwargs", "steps"), 1)
+
+    @trace_context(session_id="s")
+    def stream(**kwargs: int) -> Iterator[dict[str, int]]:
+        yield kwargs
+
+    @trace_context(session_id="s")
+    async def async_stream(**kwargs: int) -> AsyncIterator[dict[str, int]]:
+        yield kwargs
+
+    async def first() -> dict[str, int]:
+        return await anext(aiter(async_stream(**names)))
+
+    assert next(iter(stream(**names))) == names
+    assert asyncio.run(first()) == names
+
+
 def test_a_generator_can_be_thrown_into_and_closed() -> None:
     seen = []
 

@@ -24,7 +24,8 @@ from otel_mlflow_context import (
     trace_context,
     update_trace_context,
 )
-from otel_mlflow_context.context import active_traces
+from otel_mlflow_context.context import active_traces, update
+from otel_mlflow_context.context.active_traces import ACTIVE_TRACES
 from otel_mlflow_context.propagators import TrustedBaggagePropagator
 
 
@@ -196,7 +197,7 @@ def test_a_trace_that_is_not_recorded_changes_the_context_alone() -> None:
         return dict(baggage.get_all())
 
     assert contextvars.copy_context().run(say) == {"user.id": "ada"}
-    assert not active_traces.late
+    assert not ACTIVE_TRACES.late_baggage
 
 
 @pytest.mark.parametrize("argument", ["session_id", "user_id", "request_id", "metadata"])
@@ -216,8 +217,8 @@ def test_nothing_is_raised_into_the_application(
     def fail(*_: object) -> None:
         raise OSError
 
-    monkeypatch.setattr(active_traces, "record", fail)
-    monkeypatch.setattr(active_traces, "_logged", set())
+    monkeypatch.setattr(update, "record", fail)
+    monkeypatch.setattr(update, "_logged", set())
     with traced.tracer.start_as_current_span("root"):
         for _ in range(3):
             update_trace_context(user_id="ada")
@@ -241,14 +242,14 @@ def test_many_traces_leave_the_memory_where_it_was(traced: Traced) -> None:
     after = some(5_000)
     tracemalloc.stop()
     assert after - before < 50_000
-    assert not active_traces.first
-    assert not active_traces.late
+    assert not ACTIVE_TRACES.entry_spans
+    assert not ACTIVE_TRACES.late_baggage
 
 
 def test_spans_that_never_end_are_bounded(monkeypatch: pytest.MonkeyPatch, traced: Traced) -> None:
-    monkeypatch.setattr(active_traces, "MAX_OPEN", 10)
+    monkeypatch.setattr(active_traces, "MAX_TRACES", 10)
     spans = [traced.tracer.start_span("root") for _ in range(50)]
-    assert len(active_traces.first) == 10
+    assert len(ACTIVE_TRACES.entry_spans) == 10
     for span in spans:
         span.end()
-    assert not active_traces.first
+    assert not ACTIVE_TRACES.entry_spans
