@@ -19,7 +19,9 @@ from opentelemetry.trace import get_current_span
 
 from otel_mlflow_context.facts.metadata import merge_facts, tag_attributes
 from otel_mlflow_context.facts.request import MAX_FEATURE_FLAGS
-from otel_mlflow_context.mlflow_client import sdk_internals
+from otel_mlflow_context.mlflow_client import in_memory_trace
+from otel_mlflow_context.mlflow_client.sdk_internals import active_trace_id
+from otel_mlflow_context.mlflow_client.span_attributes import encoded
 from otel_mlflow_context.semconv import FEATURE_FLAG_PREFIX, METADATA_KEYS
 from otel_mlflow_context.settings import current_settings
 
@@ -105,7 +107,7 @@ ACTIVE_TRACES: Final = ActiveTraces()
 
 def current_trace_ids() -> set[int]:
     """The ids of OpenTelemetry's current trace and of MLflow's SDK's, which may be another."""
-    trace_ids = {get_current_span().get_span_context().trace_id, sdk_internals.active_trace_id()}
+    trace_ids = {get_current_span().get_span_context().trace_id, active_trace_id()}
     return {trace_id for trace_id in trace_ids if trace_id}
 
 
@@ -117,11 +119,11 @@ def record(facts: Mapping[str, str], trace_ids: Iterable[int] | None = None) -> 
         trace_ids: by default the current ones.
     """
     for trace_id in current_trace_ids() if trace_ids is None else trace_ids:
-        in_memory = sdk_internals.update_trace(trace_id, facts)
+        is_in_memory = in_memory_trace.update(trace_id, facts)
         for span in list(ACTIVE_TRACES.entry_spans.get(trace_id, {}).values()):
             if span.is_recording():
                 attributes = _attributes(span, facts)
-                span.set_attributes(sdk_internals.encoded(attributes) if in_memory else attributes)
+                span.set_attributes(encoded(attributes) if is_in_memory else attributes)
 
 
 def _attributes(span: Span, facts: Mapping[str, str]) -> Mapping[str, str]:
@@ -133,6 +135,6 @@ def _attributes(span: Span, facts: Mapping[str, str]) -> Mapping[str, str]:
     flags = [key for key in facts if key.startswith(FEATURE_FLAG_PREFIX) and key not in present]
     if flags and sum(key.startswith(FEATURE_FLAG_PREFIX) for key in present) >= MAX_FEATURE_FLAGS:
         facts = {key: value for key, value in facts.items() if key not in flags}
-    if settings.tags and (span.parent is None or settings.trace_boundary == "service"):
+    if settings.tags and settings.is_trace_boundary(span.parent):
         facts = {**facts, **tag_attributes(facts)}
     return facts

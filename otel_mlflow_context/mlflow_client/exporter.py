@@ -20,7 +20,7 @@ from opentelemetry.trace import StatusCode
 from otel_mlflow_context.facts.metadata import metadata_from_attributes
 from otel_mlflow_context.facts.received_span import metadata_from_span
 from otel_mlflow_context.facts.values import request_value
-from otel_mlflow_context.mlflow_client.readable_span import with_attributes
+from otel_mlflow_context.mlflow_client.span_attributes import with_attributes
 from otel_mlflow_context.semconv import MLFLOW_CLIENT_REQUEST_ID, USER_ID
 from otel_mlflow_context.settings import current_settings
 from otel_mlflow_context.settings import environment_variables as env

@@ -1,1 +1,1 @@
-"""The span processor, and the instrumentor that adds it wherever spans are made."""
+"""The span processor, and the instrumentor that adds it to every tracer provider."""

@@ -1,11 +1,11 @@
-"""The span processor: facts of the process and of the request, onto root spans."""
+"""The span processor: process facts and request facts to entry spans."""
 
 from __future__ import annotations
 
 import logging
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
@@ -20,38 +20,40 @@ from otel_mlflow_context.facts.metadata import (
 )
 from otel_mlflow_context.facts.process import process_facts
 from otel_mlflow_context.facts.request import RequestFacts
-from otel_mlflow_context.mlflow_client import sdk_internals
+from otel_mlflow_context.mlflow_client import in_memory_trace
+from otel_mlflow_context.mlflow_client.sdk_internals import MANAGER_MODULE
+from otel_mlflow_context.mlflow_client.span_attributes import encoded
 from otel_mlflow_context.settings import current_settings
 
 _logger = logging.getLogger(__name__)
 
 _IS_REMOTE: Final = 2
 # Spans that never end must not fill the memory; so many roots are never open at once.
-_MAX_UNHELD: Final = 10_000
+_MAX_PENDING: Final = 10_000
 
 
 class MlflowContextSpanProcessor(SpanProcessor):
-    """Writes who made a trace, and who asked for it, onto its root span.
+    """Adds process facts and request facts to entry spans, and MLflow's trace metadata.
 
     A span with a parent in this process is left alone. Every other, a trace's root or a service's
-    entry, gets the facts of the table in `names` as attributes; an attribute that is already there
-    stays. Where MLflow's SDK holds the trace in memory, its metadata is written too.
+    entry span, gets the facts of the tables in `semconv` as attributes; an attribute that is
+    already there stays. Where MLflow's SDK has the trace in memory, its metadata is written too.
 
     Session and user come from baggage. **Baggage leaves with every outgoing request**, to
     wherever that goes, unless a propagator keeps it back.
 
     Args:
-        resource: what is known of the process. By default it is detected
-            (`detect_resource`), below the resource of the provider that the processor is added to.
-            A resource that is given is not completed by detection, and wins over the provider's.
+        resource: the process facts. By default they are detected (`detect_resource`), and the
+            resource of the provider that the processor is added to wins. A resource that is given
+            is not completed by detection, and wins over the provider's.
         metadata_keys: more resource attributes and baggage keys to carry, by name.
-        trace_boundary: "root" - only a span without a parent speaks for the trace; or "service" -
-            the entry span of this service does.
-        source_type: "environment" - `mlflow.source.type` says the deployment environment where
-            one is known; or "kind" - always LOCAL, NOTEBOOK or JOB.
+        trace_boundary: "root" - only a span without a parent sets the trace's metadata; or
+            "service" - the entry span of this service does.
+        source_type: "environment" - `mlflow.source.type` is the deployment environment where one
+            is known; or "kind" - always LOCAL, NOTEBOOK or JOB.
         tags: write `mlflow.traceTag.<key>` attributes too, for traces that go through a Collector.
 
-    What is not given is taken from the ``OTEL_MLFLOW_CONTEXT_*`` variables.
+    The defaults are the ``OTEL_MLFLOW_CONTEXT_*`` variables'.
 
     Raises:
         ValueError: an argument that is not allowed; the message names it and what is.
@@ -90,39 +92,42 @@ class MlflowContextSpanProcessor(SpanProcessor):
         )
         self._request_facts = RequestFacts(self._settings)
         self._given = resource
-        self._detected = _detected() if resource is None else None
-        # The provider's resource and the facts that follow from it: one tuple, so that a thread
-        # never sees the facts of another resource.
+        self._detected: Mapping[str, Any] = {}
+        if resource is None:  # whoever gives a resource does not pay for the detectors
+            from otel_mlflow_context.detectors import detect_resource
+
+            self._detected = detect_resource().attributes
+        # The provider's resource and its facts: one tuple, so that a thread never sees the facts
+        # of another resource.
         self._process: tuple[Resource | None, dict[str, str]] = (None, {})
-        # Span ids of open root spans whose traces MLflow's SDK may come to hold only after our
-        # `on_start`, its processor being behind this one.
-        self._unheld: set[int] = set()
+        # Span ids of open root spans whose in-memory traces MLflow's processor, behind this one,
+        # may add after our `on_start`.
+        self._pending: set[int] = set()
         self._enabled = True
         self._failed = False
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        # By its place in the tuple that a span context is: most spans are children, and this is all
-        # that one costs.
+        # Most spans are children, and this is all that one costs: a span context is a tuple.
         parent = span.parent
         if parent is not None and not parent[_IS_REMOTE]:
             return
         if not self._enabled:
             return
-        # In one piece, because this is what a root span costs.
+        # In one piece: calls would cost a root span more.
         try:
             facts: Mapping[str, str]
             resource, facts = self._process
             if span.resource is not resource:
-                facts = self._learn(span.resource)
+                facts = self._process_facts(span.resource)
             if request := self._request_facts.read(parent_context):
                 facts = merge_facts(facts, request)
             present = span.attributes
             if (
-                sdk_internals.MANAGER_MODULE in sys.modules
+                MANAGER_MODULE in sys.modules
                 or self._settings.tags
                 or (present and not facts.keys().isdisjoint(present))
             ):
-                facts = self._with_others(span, facts)
+                facts = self._merged(span, facts)
             span.set_attributes(facts)
             if ACTIVE_TRACES.enabled:
                 ACTIVE_TRACES.add(span)
@@ -130,7 +135,7 @@ class MlflowContextSpanProcessor(SpanProcessor):
             self._log_once(error)
 
     def on_end(self, span: ReadableSpan) -> None:
-        if not (ACTIVE_TRACES.enabled or self._unheld):
+        if not (ACTIVE_TRACES.enabled or self._pending):
             return
         parent = span.parent
         if parent is not None and not parent[_IS_REMOTE]:
@@ -138,42 +143,44 @@ class MlflowContextSpanProcessor(SpanProcessor):
         try:
             if ACTIVE_TRACES.enabled:
                 ACTIVE_TRACES.remove(span)
-            if span.context.span_id in self._unheld:
-                self._unheld.discard(span.context.span_id)
-                sdk_internals.update_trace_on_end(span)
+            if span.context.span_id in self._pending:
+                self._pending.discard(span.context.span_id)
+                in_memory_trace.update_on_end(span)
         except Exception as error:
             self._log_once(error)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002
-        """Nothing waits here. True, without which older SDKs do not flush the processors behind."""
+        """Nothing to flush. True, without which older SDKs do not flush the processors behind."""
         return True
 
     def disable(self) -> None:
         """Do nothing from now on. OpenTelemetry cannot remove a processor from its provider."""
         self._enabled = False
 
-    def _with_others(self, span: Span, facts: Mapping[str, str]) -> Mapping[str, str]:
-        """The facts where the span or MLflow has something to say too, or tags are wanted."""
+    def _merged(self, span: Span, facts: Mapping[str, str]) -> Mapping[str, str]:
+        """The facts with those of the span and of MLflow's in-memory trace, and with tags."""
         present = span.attributes or {}
         facts = merge_facts(facts, attributes_from_metadata(metadata_from_attributes(present)))
-        speaks = span.parent is None or self._settings.trace_boundary == "service"
-        held = False
-        if sdk_internals.is_loaded():
-            facts, held = sdk_internals.update_trace_on_start(span, facts, speaks=speaks)
-            if not held and span.parent is None and len(self._unheld) < _MAX_UNHELD:
-                self._unheld.add(span.context.span_id)
-        if self._settings.tags and speaks:
+        sets_metadata = self._settings.is_trace_boundary(span.parent)
+        is_in_memory = False
+        if MANAGER_MODULE in sys.modules:
+            facts, is_in_memory = in_memory_trace.update_on_start(
+                span, facts, sets_metadata=sets_metadata
+            )
+            if not is_in_memory and span.parent is None and len(self._pending) < _MAX_PENDING:
+                self._pending.add(span.context.span_id)
+        if self._settings.tags and sets_metadata:
             facts = {**facts, **tag_attributes(facts)}
-        if held:
-            facts = sdk_internals.encoded(facts)
+        if is_in_memory:
+            facts = encoded(facts)
         return {key: value for key, value in facts.items() if key not in present}
 
-    def _learn(self, resource: Resource) -> dict[str, str]:
+    def _process_facts(self, resource: Resource) -> dict[str, str]:
         if self._given is not None:
             layers = [self._given.attributes, resource.attributes]
         else:
-            detected = self._detected.attributes if self._detected is not None else {}
-            layers = [OTELResourceDetector().detect().attributes, resource.attributes, detected]
+            environment = OTELResourceDetector().detect().attributes
+            layers = [environment, resource.attributes, self._detected]
         facts = process_facts(layers, self._settings)
         self._process = (resource, facts)
         return facts
@@ -181,11 +188,4 @@ class MlflowContextSpanProcessor(SpanProcessor):
     def _log_once(self, error: Exception) -> None:
         if not self._failed:
             self._failed = True
-            _logger.warning("a trace goes on without its context", exc_info=error)
-
-
-def _detected() -> Resource:
-    # Imported here: who gives a resource does not pay for the detectors.
-    from otel_mlflow_context.detectors import detect_resource
-
-    return detect_resource()
+            _logger.warning("a trace goes on without its facts", exc_info=error)

@@ -53,15 +53,16 @@ def _with_facts(context: Context) -> Context:
     """
     # Imported here: an application that only reads headers does without MLflow's internals.
     from otel_mlflow_context.context.active_traces import ACTIVE_TRACES
-    from otel_mlflow_context.mlflow_client import sdk_internals
+    from otel_mlflow_context.mlflow_client.sdk_internals import active_trace_id
+    from otel_mlflow_context.mlflow_client.span_attributes import decoded
 
     trace_id = get_current_span(context).get_span_context().trace_id
     if trace_id not in ACTIVE_TRACES.entry_spans:
-        trace_id = sdk_internals.active_trace_id() or 0
+        trace_id = active_trace_id() or 0
     if (late := ACTIVE_TRACES.late_baggage.get(trace_id)) is not None:
         context = late.into(context)
     for entry in list(ACTIVE_TRACES.entry_spans.get(trace_id, {}).values())[:1]:
-        attributes = sdk_internals.decoded(entry.attributes or {})
+        attributes = decoded(entry.attributes or {})
         for fact in REQUEST_FACTS:
             if fact.attribute in attributes and baggage.get_baggage(fact.source, context) is None:
                 context = baggage.set_baggage(fact.source, attributes[fact.attribute], context)

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from opentelemetry.trace import SpanContext
+
 from otel_mlflow_context.semconv import CLIENT_REQUEST_ID, SESSION_ID, USER_ID
 from otel_mlflow_context.settings._checks import CHECKS, LOOPBACK, listed
 
@@ -86,6 +88,10 @@ class Settings:
             baggage_key == key or (key.endswith("*") and baggage_key.startswith(key[:-1]))
             for key in self.inbound_keys
         )
+
+    def is_trace_boundary(self, parent: SpanContext | None) -> bool:
+        """Whether a span with this parent sets the metadata of its trace: `trace_boundary`."""
+        return parent is None or (self.trace_boundary == "service" and parent.is_remote)
 
     def with_options(self, **options: Any) -> Settings:
         """These settings with some replaced; an option that is None leaves its setting as it is.

@@ -1,0 +1,68 @@
+"""The attributes of a span as MLflow's SDK reads them, and as every other reader does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from opentelemetry.sdk.trace import ReadableSpan
+
+from otel_mlflow_context.facts.metadata import fact_keys, tag_attributes
+
+
+def encoded(attributes: Mapping[str, str]) -> dict[str, str]:
+    """Attributes that MLflow's SDK reads back as they are.
+
+    It takes an attribute for JSON first (``_SpanAttributesRegistry`` in mlflow/entities/span.py),
+    so that ``1.10`` would come back as the number 1.1. Only such text is written as JSON; all
+    other stays plain, for everybody else who reads the span.
+
+    >>> encoded({"app_version": "1.10", "environment": "production"})
+    {'app_version': '"1.10"', 'environment': 'production'}
+    """
+    return {key: json.dumps(text) if _is_json(text) else text for key, text in attributes.items()}
+
+
+def decoded(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes with those of `encoded` as plain text."""
+    decoded = dict(attributes)
+    for key in (*fact_keys(attributes), *tag_attributes(attributes)):
+        value = decoded.get(key)
+        if isinstance(value, str) and value.startswith('"') and _is_json(value):
+            decoded[key] = json.loads(value)
+    return decoded
+
+
+def with_decoded_attributes(span: ReadableSpan) -> ReadableSpan:
+    """The span for exporters that are not MLflow's."""
+    attributes = span.attributes
+    if not attributes or (plain := decoded(attributes)) == attributes:
+        return span
+    return with_attributes(span, plain)
+
+
+def with_attributes(span: ReadableSpan, attributes: Mapping[str, Any]) -> ReadableSpan:
+    """A copy of an ended span with other attributes: those of an ended span cannot change."""
+    return ReadableSpan(
+        name=span.name,
+        context=span.context,
+        parent=span.parent,
+        resource=span.resource,
+        attributes=attributes,
+        events=span.events,
+        links=span.links,
+        kind=span.kind,
+        status=span.status,
+        start_time=span.start_time,
+        end_time=span.end_time,
+        instrumentation_scope=span.instrumentation_scope,
+    )
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
