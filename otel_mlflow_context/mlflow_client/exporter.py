@@ -1,4 +1,4 @@
-"""The exporter: spans to MLflow by OTLP, and the facts on their roots as trace metadata by REST."""
+"""The exporter: spans to MLflow by OTLP, and the trace metadata of their roots by REST."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -26,9 +26,7 @@ from otel_mlflow_context.settings import current_settings
 from otel_mlflow_context.settings import environment_variables as env
 
 try:
-    import requests
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-
+    from otel_mlflow_context.mlflow_client.otlp import OtlpSender
     from otel_mlflow_context.mlflow_client.rest import (
         Client,
         RequestRejected,
@@ -45,12 +43,12 @@ _logger = logging.getLogger(__name__)
 
 _TIMEOUT: Final = 10.0
 """Seconds for one export: the default of OTEL_EXPORTER_OTLP_TIMEOUT."""
-_QUESTION: Final = 1.0
+_PLUGIN_TIMEOUT: Final = 1.0
 """Seconds for the question whether the server has the plugin."""
 _WORKERS: Final = 8
 """Calls for metadata at once. Each waits 40 ms for the server's delayed acknowledgement."""
-_MAX_WAITING: Final = 10_000
-"""Traces whose metadata waits for a server: a few megabytes."""
+_MAX_RETRIED: Final = 10_000
+"""Traces in the retry queue of metadata: a few megabytes."""
 _MAX_FAILURES: Final = 3
 """Times that the server may fail at the metadata of a trace before it is given up."""
 _INVALID: Final = frozenset({400, 413, 422, 500})
@@ -108,69 +106,75 @@ class MlflowSpanExporter(SpanExporter):
             raise ValueError("experiment_name and experiment_id: only one of them can be given")
         self._settings = current_settings().with_options(metadata_keys=metadata_keys)
         self._timeout = timeout or _TIMEOUT
-        self._experiment_name = experiment_name
         self._experiment_id = experiment_id
+        self._experiment_name = experiment_name
         if not experiment_name and not experiment_id:
-            self._experiment_id = os.environ.get(env.MLFLOW_EXPERIMENT_ID) or None
-            self._experiment_name = os.environ.get(env.MLFLOW_EXPERIMENT_NAME) or "Default"
-        self._client = _client(tracking_uri)
-        self._otlp: _OtlpSender | None = None
+            self._experiment_id = os.environ.get(env.MLFLOW_EXPERIMENT_ID)
+            self._experiment_name = os.environ.get(env.MLFLOW_EXPERIMENT_NAME)
+        self._otlp: OtlpSender | None = None
         self._stored_in = ""
         """The id of the experiment, once it is known."""
         self._has_plugin = False
         """Whether the server makes metadata of root spans itself, once that is known."""
-        self._waiting: deque[TraceUpdate] = deque(maxlen=_MAX_WAITING)
+        self._retry_queue: deque[TraceUpdate] = deque(maxlen=_MAX_RETRIED)
         self._logged: set[str] = set()
         self._shut_down = False
+        try:
+            self._client = Client(server_from(os.environ, tracking_uri), connections=_WORKERS)
+        except ValueError as error:
+            if tracking_uri is not None:
+                raise
+            # The environment is nobody's code: the application goes on, without its traces.
+            _logger.warning("no span is exported to MLflow: %s", error)
+            self._shut_down = True
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        if self._client is None or self._shut_down:
+        if self._shut_down:
             return SpanExportResult.FAILURE
         deadline = time.monotonic() + self._timeout
         if current_settings().user_id != "plain":
-            spans = [_with_protected_user(span) for span in spans]
+            spans = [_with_allowed_user(span) for span in spans]
         stored: list[ReadableSpan] = []
         uncertain: list[TraceUpdate] = []
-        announced: set[str] = set()
+        created: set[str] = set()
         try:
             if self._otlp is None:
-                self._otlp = self._connected(self._client, deadline)
-            self._announce(self._client, spans, _halfway_to(deadline), announced)
+                self._otlp = self._connected(deadline)
+            self._create_trace_infos(spans, _halfway_to(deadline), created)
             self._store(self._otlp, list(spans), deadline, stored)
         except (ServerUnavailable, RequestRejected) as error:
-            self._log_once("spans are not stored in", self._client, error)
+            self._log_once("spans are not stored in", error)
             if isinstance(error, ServerUnavailable) and error.uncertain:
                 lost = self._updates([span for span in spans if span not in stored])
                 uncertain = [replace(update, uncertain=True) for update in lost]
         except Exception:
             _logger.exception("spans are not stored in MLflow")
         try:
-            updates = [it for it in self._updates(stored) if it.trace_id not in announced]
-            updates = [*self._take_waiting(), *updates]
-            self._waiting.extend(uncertain)  # for later: the server may still be at work
-            self._write(self._client, updates, deadline)
+            updates = [it for it in self._updates(stored) if it.trace_id not in created]
+            updates = [*self._take_retry_queue(), *updates]
+            self._retry_queue.extend(uncertain)  # for later: the server may still be at work
+            self._write(updates, deadline)
         except Exception:
             _logger.exception("metadata is not written to MLflow")
         return SpanExportResult.SUCCESS if len(stored) == len(spans) else SpanExportResult.FAILURE
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Try again to write the metadata that waits. True when none is left."""
-        if self._client is None:
-            return True
-        deadline = time.monotonic() + timeout_millis / 1_000
-        try:
-            self._write(self._client, self._take_waiting(), deadline)
-        except Exception:
-            _logger.exception("a flush to MLflow failed")
-        return not self._waiting
+        """Try again to write the metadata in the retry queue. True when none is left."""
+        if not self._shut_down:
+            try:
+                deadline = time.monotonic() + timeout_millis / 1_000
+                self._write(self._take_retry_queue(), deadline)
+            except Exception:
+                _logger.exception("a flush to MLflow failed")
+        return not self._retry_queue
 
     def shutdown(self) -> None:
-        if self._client is None or self._shut_down:
+        if self._shut_down:
             return
-        if self._waiting and not self.force_flush(int(self._timeout * 1_000)):
+        if self._retry_queue and not self.force_flush(int(self._timeout * 1_000)):
             _logger.warning(
                 "%d traces are stored in %s without their metadata",
-                len(self._waiting),
+                len(self._retry_queue),
                 self._client.server.name,
             )
         self._shut_down = True
@@ -178,9 +182,22 @@ class MlflowSpanExporter(SpanExporter):
 
     # --- Spans -------------------------------------------------------------------------------
 
+    def _connected(self, deadline: float) -> OtlpSender:
+        self._stored_in = self._experiment_id or self._client.experiment_id(
+            self._experiment_name or "Default", deadline
+        )
+        # Not worth a wait: without an answer the exporter writes the metadata, as ever.
+        with contextlib.suppress(ServerUnavailable):
+            until = min(deadline, time.monotonic() + _PLUGIN_TIMEOUT)
+            self._has_plugin = self._client.has_plugin(until)
+        headers = {"x-mlflow-experiment-id": self._stored_in}
+        if run_id := os.environ.get(env.MLFLOW_RUN_ID):
+            headers["x-mlflow-run-id"] = run_id
+        return OtlpSender(self._client, headers)
+
     def _store(
         self,
-        otlp: _OtlpSender,
+        otlp: OtlpSender,
         spans: list[ReadableSpan],
         deadline: float,
         stored: list[ReadableSpan],
@@ -193,126 +210,106 @@ class MlflowSpanExporter(SpanExporter):
         try:
             otlp.send(spans, deadline)
             stored += spans
-        except RequestRejected as refused:
-            if refused.status not in _INVALID:
+        except RequestRejected as rejected:
+            if rejected.status not in _INVALID:
                 raise
             trace_ids, traces = zip(*_by_trace(spans).items(), strict=True)
             if len(traces) == 1:
-                _logger.warning("MLflow refused %s, it is left out: %s", trace_ids[0], refused)
+                _logger.warning("MLflow refused %s, it is left out: %s", trace_ids[0], rejected)
                 return
             middle = len(traces) // 2
             for half in (traces[:middle], traces[middle:]):
                 self._store(otlp, [span for trace in half for span in trace], deadline, stored)
 
-    def _connected(self, client: Client, deadline: float) -> _OtlpSender:
-        experiment_id = self._experiment_id or client.experiment_id(
-            self._experiment_name or "Default", deadline
-        )
-        self._stored_in = experiment_id
-        # Not worth a wait: without an answer the exporter writes the metadata, as ever.
-        with contextlib.suppress(ServerUnavailable):
-            self._has_plugin = client.has_plugin(min(deadline, time.monotonic() + _QUESTION))
-        headers = {"x-mlflow-experiment-id": experiment_id}
-        if run_id := os.environ.get(env.MLFLOW_RUN_ID):
-            headers["x-mlflow-run-id"] = run_id
-        return _OtlpSender(client, headers)
-
     # --- Metadata ----------------------------------------------------------------------------
 
     def _updates(self, spans: Sequence[ReadableSpan]) -> list[TraceUpdate]:
-        """What to write of the traces whose speaking span is among the spans."""
+        """The metadata of the traces whose root or entry span is among the spans."""
         updates = []
         for trace_id, trace in _by_trace(spans).items():
-            speaking = next((span for span in trace if self._speaks(span)), None)
-            metadata = self._facts_of(speaking) if speaking is not None else {}
-            if speaking is None or not metadata or self._is_left_to_server(speaking, metadata):
+            entry = next(
+                (span for span in trace if self._settings.is_trace_boundary(span.parent)), None
+            )
+            if entry is None:
+                continue
+            attributes = entry.attributes or {}
+            metadata = metadata_from_span(attributes, {}, self._settings)
+            is_written_by_plugin = (
+                self._has_plugin
+                and entry.parent is None
+                and metadata == metadata_from_attributes(attributes)
+            )
+            if not metadata or is_written_by_plugin:
                 continue
             update = TraceUpdate(
                 trace_id,
-                # A field of the trace's own, among the facts for its way here only.
+                # A field of the trace info, among the metadata for its way here only.
                 client_request_id=metadata.pop(MLFLOW_CLIENT_REQUEST_ID, None),
                 metadata=metadata,
                 start_ns=min(span.start_time or 0 for span in trace),
                 end_ns=max(span.end_time or 0 for span in trace),
-                state="ERROR" if speaking.status.status_code is StatusCode.ERROR else "OK",
+                state="ERROR" if entry.status.status_code is StatusCode.ERROR else "OK",
             )
             updates.append(update)
         return updates
 
-    def _is_left_to_server(self, span: ReadableSpan, facts: Mapping[str, str]) -> bool:
-        """Whether a server with the plugin writes all of it, as it stores the span."""
-        return (
-            self._has_plugin
-            and span.parent is None
-            and facts == metadata_from_attributes(span.attributes or {})
-        )
+    def _take_retry_queue(self) -> list[TraceUpdate]:
+        updates = list(self._retry_queue)
+        self._retry_queue.clear()
+        return updates
 
-    def _speaks(self, span: ReadableSpan) -> bool:
-        if span.parent is None:
-            return True
-        return self._settings.trace_boundary == "service" and span.parent.is_remote
-
-    def _facts_of(self, span: ReadableSpan) -> dict[str, str]:
-        return metadata_from_span(span.attributes or {}, {}, self._settings)
-
-    def _take_waiting(self) -> list[TraceUpdate]:
-        waiting = list(self._waiting)
-        self._waiting.clear()
-        return waiting
-
-    def _announce(
-        self, client: Client, spans: Sequence[ReadableSpan], deadline: float, done: set[str]
+    def _create_trace_infos(
+        self, spans: Sequence[ReadableSpan], deadline: float, created: set[str]
     ) -> None:
-        """Write what an old server takes before the spans only; the traces are added to `done`.
+        """Write request ids before the spans where an old server takes none afterwards.
 
-        Where this fails the metadata is written after the spans, without the request id.
+        The traces are added to `created`. Where this fails the metadata is written after the
+        spans, without the request id.
         """
         with_request_id = [it for it in self._updates(spans) if it.client_request_id]
 
-        def announce(item: TraceUpdate) -> None:
+        def create(update: TraceUpdate) -> None:
             with contextlib.suppress(ServerUnavailable, RequestRejected):
-                client.announce(item, self._stored_in, deadline)
-                done.add(item.trace_id)
+                self._client.create_trace_info(update, self._stored_in, deadline)
+                created.add(update.trace_id)
 
         with contextlib.suppress(ServerUnavailable):
-            if with_request_id and not client.sets_request_ids(deadline):
-                _for_each(with_request_id, announce)
+            if with_request_id and not self._client.sets_request_ids(deadline):
+                _for_each(with_request_id, create)
 
-    def _write(self, client: Client, items: list[TraceUpdate], deadline: float) -> None:
-        _for_each(items, lambda item: self._write_one(client, item, deadline))
+    def _write(self, updates: list[TraceUpdate], deadline: float) -> None:
+        _for_each(updates, lambda update: self._write_one(update, deadline))
 
-    def _write_one(self, client: Client, item: TraceUpdate, deadline: float) -> None:
+    def _write_one(self, update: TraceUpdate, deadline: float) -> None:
         try:
-            client.write(item, self._stored_in, deadline)
+            self._client.write(update, self._stored_in, deadline)
         except ServerUnavailable as error:
-            self._keep(item, client, error)
-        except RequestRejected as refused:
-            if item.uncertain and refused.status == HTTPStatus.NOT_FOUND:
-                if item.failures < _MAX_FAILURES:
-                    self._waiting.append(replace(item, failures=item.failures + 1))
-            elif (
-                refused.status == HTTPStatus.INTERNAL_SERVER_ERROR and item.failures < _MAX_FAILURES
-            ):
+            self._retry(update, error)
+        except RequestRejected as rejected:
+            again = replace(update, failures=update.failures + 1)
+            may_retry = update.failures < _MAX_FAILURES
+            if update.uncertain and rejected.status == HTTPStatus.NOT_FOUND:
+                if may_retry:
+                    self._retry_queue.append(again)
+            elif rejected.status == HTTPStatus.INTERNAL_SERVER_ERROR and may_retry:
                 # A database that is locked answers so as well as a bug that stays.
-                self._keep(replace(item, failures=item.failures + 1), client, refused)
-            elif refused.status in _INVALID:
-                _logger.warning("MLflow refused the metadata of %s: %s", item.trace_id, refused)
+                self._retry(again, rejected)
+            elif rejected.status in _INVALID:
+                _logger.warning("MLflow refused the metadata of %s: %s", update.trace_id, rejected)
             else:
-                self._log_once("no metadata is written to", client, refused)
+                self._log_once("no metadata is written to", rejected)
 
-    def _keep(self, item: TraceUpdate, client: Client, error: Exception) -> None:
-        if len(self._waiting) == _MAX_WAITING:
-            self._log_once(
-                "metadata of the oldest traces is lost, too much waits for", client, error
-            )
-        self._log_once("metadata waits for", client, error)
-        self._waiting.append(item)
+    def _retry(self, update: TraceUpdate, error: Exception) -> None:
+        if len(self._retry_queue) == _MAX_RETRIED:
+            self._log_once("metadata of the oldest traces is lost, too much waits for", error)
+        self._log_once("metadata waits for", error)
+        self._retry_queue.append(update)
 
-    def _log_once(self, what: str, client: Client, error: Exception) -> None:
+    def _log_once(self, what: str, error: Exception) -> None:
         if what not in self._logged:
             self._logged.add(what)
             advice = _ADVICE.get(error.status, "") if isinstance(error, RequestRejected) else ""
-            _logger.warning("%s %s: %s%s", what, client.server.name, error, advice)
+            _logger.warning("%s %s: %s%s", what, self._client.server.name, error, advice)
 
 
 def _halfway_to(deadline: float) -> float:
@@ -321,97 +318,34 @@ def _halfway_to(deadline: float) -> float:
     return now + (deadline - now) / 2
 
 
-def _for_each(items: Iterable[TraceUpdate], do: Callable[[TraceUpdate], None]) -> None:
+def _for_each(updates: list[TraceUpdate], do: Callable[[TraceUpdate], None]) -> None:
     """Do something with each, several at once."""
-    remaining = deque(items)
-    workers = min(_WORKERS, len(remaining)) - 1
+    remaining = iter(updates)  # of a list: threads may share it
 
-    def do_some() -> None:
-        while remaining:
-            try:
-                item = remaining.popleft()
-            except IndexError:  # another worker was quicker
-                return
-            do(item)
+    def work() -> None:
+        for update in remaining:
+            do(update)
 
-    threads = [threading.Thread(target=do_some, daemon=True) for _ in range(workers)]
+    count = min(_WORKERS, len(updates)) - 1
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(count)]
     # When Python is ending it starts no thread any more: then this one does all.
     with contextlib.suppress(RuntimeError):
         for thread in threads:
             thread.start()
-    do_some()
+    work()
     for thread in threads:
         if thread.ident is not None:
             thread.join()
 
 
-def _client(tracking_uri: str | None) -> Client | None:
-    try:
-        return Client(server_from(os.environ, tracking_uri), connections=_WORKERS)
-    except ValueError as error:
-        if tracking_uri is not None:
-            raise
-        # The environment is nobody's code: the application goes on, without its traces.
-        _logger.warning("no span is exported to MLflow: %s", error)
-        return None
-
-
-class _OtlpSender:
-    """OpenTelemetry's OTLP exporter over our connections.
-
-    It encodes and compresses as its own variables say, but what to do with an answer is decided
-    here: its versions differ in what they try again and for how long, and none says why it failed.
-    """
-
-    def __init__(self, client: Client, headers: dict[str, str]) -> None:
-        self._session = _Session(client)
-        self._exporter = OTLPSpanExporter(
-            endpoint=f"{client.server.url}/v1/traces", headers=headers, session=self._session
-        )
-
-    def send(self, spans: Sequence[ReadableSpan], deadline: float) -> None:
-        """Send spans as one request.
-
-        Raises:
-            ServerUnavailable, RequestRejected: they are not stored.
-        """
-        self._session.deadline = deadline
-        self._session.error = None
-        result = self._exporter.export(spans)
-        if self._session.error is not None:
-            raise self._session.error
-        if result is not SpanExportResult.SUCCESS:
-            raise RequestRejected(HTTPStatus.BAD_REQUEST, "the spans cannot be encoded")
-
-
-class _Session(requests.Session):
-    """Sends with a `Client`, and tells the OTLP exporter that all went well."""
-
-    def __init__(self, client: Client) -> None:
-        super().__init__()
-        self._client = client
-        self.deadline = 0.0
-        self.error: ServerUnavailable | RequestRejected | None = None
-
-    def send(self, request: requests.PreparedRequest, **_: Any) -> requests.Response:
-        try:
-            return self._client.send(request, self.deadline)
-        except (ServerUnavailable, RequestRejected) as error:
-            self.error = error
-            answer = requests.Response()
-            answer.status_code = HTTPStatus.OK
-            answer._content = b""  # noqa: SLF001  # requests' way to make one by hand
-            return answer
-
-
-def _with_protected_user(span: ReadableSpan) -> ReadableSpan:
-    """What the application itself wrote on a span is bound to the setting `user_id` too."""
+def _with_allowed_user(span: ReadableSpan) -> ReadableSpan:
+    """The span with the user's id as the setting `user_id` allows it, whoever wrote it."""
     attributes = span.attributes
     if not attributes or USER_ID not in attributes:
         return span
-    plain = {key: value for key, value in attributes.items() if key != USER_ID}
+    others = {key: value for key, value in attributes.items() if key != USER_ID}
     user_id = request_value(USER_ID, attributes[USER_ID], current_settings())
-    return with_attributes(span, {**plain, USER_ID: user_id} if user_id else plain)
+    return with_attributes(span, {**others, USER_ID: user_id} if user_id else others)
 
 
 def _by_trace(spans: Iterable[ReadableSpan]) -> dict[str, list[ReadableSpan]]:

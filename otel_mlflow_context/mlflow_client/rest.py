@@ -1,6 +1,6 @@
-"""An MLflow server over HTTP, without mlflow: where it is, who we are there, and the calls we make.
+"""A client of MLflow's REST API that does without mlflow.
 
-Where and who come from MLflow's own variables (mlflow/environment_variables.py and
+Address and credentials come from MLflow's own variables (mlflow/environment_variables.py and
 mlflow/utils/rest_utils.py say what each means).
 """
 
@@ -193,22 +193,18 @@ class Client:
     def write(self, trace: TraceUpdate, experiment_id: str, deadline: float) -> None:
         """Write metadata, and the client request id, beside spans that are stored already."""
         if trace.uncertain:  # a POST would make a trace without spans
-            self._patch(trace, deadline)
+            self._patch_trace_info(trace, deadline)
         if trace.client_request_id and self.sets_request_ids(deadline):
             try:
-                self._post(trace, experiment_id, deadline)
+                self.create_trace_info(trace, experiment_id, deadline)
             except (
                 RequestRejected
             ):  # 3.11 and 3.12 do so where somebody has tagged the trace: then without
-                self._patch(trace, deadline)
+                self._patch_trace_info(trace, deadline)
         elif not trace.uncertain:
-            self._patch(trace, deadline)
+            self._patch_trace_info(trace, deadline)
 
-    def announce(self, trace: TraceUpdate, experiment_id: str, deadline: float) -> None:
-        """Write the same before the spans, to a server that takes no request id afterwards."""
-        self._post(trace, experiment_id, deadline)
-
-    def _patch(self, trace: TraceUpdate, deadline: float) -> None:
+    def _patch_trace_info(self, trace: TraceUpdate, deadline: float) -> None:
         """The one call that has no side effect on any server since 3.6.
 
         Spans that come later still extend the trace.
@@ -228,7 +224,7 @@ class Client:
             deadline,
         )
 
-    def _post(self, trace: TraceUpdate, experiment_id: str, deadline: float) -> None:
+    def create_trace_info(self, trace: TraceUpdate, experiment_id: str, deadline: float) -> None:
         """The one call that sets a client request id.
 
         It overwrites time, duration and state with what is sent, and from 3.12 on spans that

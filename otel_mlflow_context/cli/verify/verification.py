@@ -1,4 +1,4 @@
-"""Whether traces of this environment reach MLflow with all their facts: sends one and looks."""
+"""Sends one trace the way this environment would, and reads it back from the MLflow server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -41,13 +41,13 @@ from otel_mlflow_context.settings import current_settings
 from otel_mlflow_context.settings import environment_variables as env
 
 NAME: Final = "otel-mlflow-context verify"
-"""What the probe is called on the server: its root span, session and user."""
+"""The name of the probe on the server: its root span, session and user."""
 
 _NEVER: Final = ("always_off", "parentbased_always_off")
-_TOO_OLD: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
-_VALUE_USER_INFO: Final = re.compile(r"(?<=://)[^/\s]*@")
-_NO_SECRET: Final = 3
-"""What is not longer than this is hidden nowhere: it would take parts of words with it."""
+_NO_ROUTE: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
+_USER_INFO: Final = re.compile(r"(?<=://)[^/\s]*@")
+_MIN_SECRET: Final = 4
+"""What is shorter is not replaced: it would take parts of words with it."""
 
 
 @dataclass(frozen=True)
@@ -65,17 +65,17 @@ class FactCheck:
         return self.sent is None or self.arrived == self.sent
 
 
-@dataclass(frozen=True)
+@dataclass
 class Verification:
-    """What came of one probe."""
+    """The result of one probe."""
 
-    server: str | None
+    server: str | None = None
     """The address, without credentials."""
-    trace_id: str | None
+    trace_id: str | None = None
     """The trace that is stored; None when none is."""
-    problem: str | None
+    problem: str | None = None
     """What went wrong, and what to do next."""
-    facts: tuple[FactCheck, ...]
+    facts: tuple[FactCheck, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -89,12 +89,7 @@ class Verification:
             "trace_id": self.trace_id,
             "problem": self.problem,
             "facts": [
-                {
-                    "name": fact.name,
-                    "key": fact.key,
-                    "sent": _printable(fact.sent),
-                    "arrived": _printable(fact.arrived),
-                }
+                {name: _printable(value) for name, value in asdict(fact).items()}
                 for fact in self.facts
             ],
         }
@@ -109,10 +104,7 @@ class Verification:
                 f"server  {self.server or 'none'}",
                 f"trace   {self.trace_id or 'none is stored'}",
                 "",
-                *(
-                    f"{fact.name:{names}}  {fact.key:{keys}}  {self._state(fact)}"
-                    for fact in self.facts
-                ),
+                *(f"{it.name:{names}}  {it.key:{keys}}  {self._state(it)}" for it in self.facts),
                 "",
                 f"{sum(fact.ok for fact in known)} of {len(known)} known facts arrived",
             ]
@@ -131,41 +123,41 @@ class Verification:
         return f"DIFFERS: {sent}, arrived as {_printable(fact.arrived)}"
 
 
+class _Problem(Exception):  # noqa: N818  # what the user reads, not a mistake in the code
+    """Why the probe ended, and what to do next."""
+
+
 def verify(*, timeout: float = 10.0) -> Verification:
-    """Send one probe trace as the environment says, and read it back from the server.
+    """Send one probe trace as the environment configures it, and read it back from the server.
 
     Nothing that the environment or the server does wrong is raised: it is the result's `problem`.
 
     Args:
         timeout: seconds to wait for the server, at each step.
     """
-    result = Verification(server=None, trace_id=None, problem=None, facts=())
+    result = Verification()
     try:
         root = _probe()
-        result = replace(result, facts=_facts(root))
-        client = _client()
-        result = replace(result, server=without_credentials(client.server.url))
-        with contextlib.closing(client):
+        result.facts = _facts(root)
+        with contextlib.closing(_client()) as client:
+            result.server = without_credentials(client.server.url)
             _check_experiment(client, timeout)
-            said = _send(root, timeout)
-            trace_id, metadata = _read_back(client, root, timeout)
-        arrived = tuple(replace(fact, arrived=metadata.get(fact.key)) for fact in result.facts)
-        result = replace(result, trace_id=trace_id, facts=arrived)
+            errors = _send(root, timeout)
+            metadata = _read_back(client, root, timeout, result)
+        result.facts = tuple(replace(fact, arrived=metadata.get(fact.key)) for fact in result.facts)
         if not result.ok:
-            result = replace(result, problem=_safe(_why_missing(said)))
+            advice = _first_advice(
+                errors,
+                permission="metadata needs EDIT permission on the experiment",
+                no_route="({}) a proxy must let PATCH of /api/2.0/mlflow/traces/ pass",
+            )
+            what = "their metadata" if errors else "all their metadata"
+            result.problem = _safe(f"the spans are stored, but not {what}: {advice}")
     except _Problem as problem:
-        result = replace(result, trace_id=problem.trace_id, problem=_safe(str(problem)))
+        result.problem = _safe(str(problem))
     except Exception as error:
-        result = replace(result, problem=_safe(f"{type(error).__name__}: {error}"))
+        result.problem = _safe(f"{type(error).__name__}: {error}")
     return result
-
-
-class _Problem(Exception):  # noqa: N818  # what the user reads, not a mistake in the code
-    """Why the probe ended, and what to do next; with the trace that is stored nevertheless."""
-
-    def __init__(self, text: str, trace_id: str | None = None) -> None:
-        super().__init__(text)
-        self.trace_id = trace_id
 
 
 # --- The steps -------------------------------------------------------------------------------
@@ -231,19 +223,19 @@ def _check_experiment(client: Client, timeout: float) -> None:
         )
         deleted = answer["experiment"].get("lifecycle_stage") == "deleted"
     except ServerUnavailable as error:
-        raise _Problem(_why_unavailable(error)) from None
-    except RequestRejected as refused:
-        if given and refused.status in (HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST, 500):
+        raise _Problem(_advice(error)) from None
+    except RequestRejected as rejected:
+        if given and rejected.status in (HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST, 500):
             raise _Problem(
-                f"{what} is no experiment of this server ({refused}): correct it, or unset it "
+                f"{what} is no experiment of this server ({rejected}): correct it, or unset it "
                 f"and set {env.MLFLOW_EXPERIMENT_NAME}"
             ) from None
-        if refused.status == HTTPStatus.NOT_FOUND:
+        if rejected.status == HTTPStatus.NOT_FOUND:
             raise _Problem(
-                f"this is no MLflow server's address, its REST API is not there ({refused}): "
+                f"this is no MLflow server's address, its REST API is not there ({rejected}): "
                 f"correct {env.MLFLOW_TRACKING_URI}; a server behind a path needs the path too"
             ) from None
-        raise _Problem(f"{what} can be neither found nor made: {_why_refused(refused)}") from None
+        raise _Problem(f"{what} can be neither found nor made: {_advice(rejected)}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise _Problem(
             "what answers is no MLflow server, but perhaps a login page or a redirect: correct "
@@ -257,56 +249,64 @@ def _check_experiment(client: Client, timeout: float) -> None:
 
 
 def _send(root: ReadableSpan, timeout: float) -> list[Exception | str]:
-    """Export the probe, and return what the exporter had to complain about."""
-    with _complaints() as said:
+    """Export the probe, and return what the exporter has logged."""
+    with _logged_errors() as errors:
         exporter = MlflowSpanExporter(timeout=timeout)
         stored = exporter.export([root]) is SpanExportResult.SUCCESS
         exporter.shutdown()
     if not stored:
-        raise _Problem(_why_not_stored(said))
-    return said
-
-
-def _read_back(client: Client, root: ReadableSpan, timeout: float) -> tuple[str, dict[str, str]]:
-    trace_id = f"tr-{root.context.trace_id:032x}"
-    try:
-        answer = client.call(
-            "GET", f"/api/3.0/mlflow/traces/{trace_id}", {}, time.monotonic() + timeout
+        no_route = (
+            "the server takes no traces at /v1/traces ({}): it is older than MLflow 3.6, upgrade "
+            "it; or a proxy does not pass this path on"
         )
-        return trace_id, dict(answer["trace"]["trace_info"].get("trace_metadata") or {})
-    except ServerUnavailable as error:
-        why = _why_unavailable(error)
-    except RequestRejected as refused:
-        if refused.status == HTTPStatus.NOT_FOUND:
+        raise _Problem(f"the trace is not stored: {_first_advice(errors, no_route=no_route)}")
+    return errors
+
+
+def _read_back(
+    client: Client, root: ReadableSpan, timeout: float, result: Verification
+) -> dict[str, str]:
+    trace_id = f"tr-{root.context.trace_id:032x}"
+    path, deadline = f"/api/3.0/mlflow/traces/{trace_id}", time.monotonic() + timeout
+    try:
+        answer = client.call("GET", path, {}, deadline)
+        metadata = dict(answer["trace"]["trace_info"].get("trace_metadata") or {})
+    except (ServerUnavailable, RequestRejected) as error:
+        if isinstance(error, RequestRejected) and error.status == HTTPStatus.NOT_FOUND:
             raise _Problem(
                 "the server took the trace but does not have it: see that "
                 f"{env.MLFLOW_TRACKING_URI} leads to MLflow itself and not to a Collector, and "
                 "look at the server's log"
             ) from None
-        why = _why_refused(refused, "reading needs READ permission on the experiment")
+        problem = _advice(error, permission="reading needs READ permission on the experiment")
     except (ValueError, KeyError, TypeError, AttributeError):
-        why = "the answer is not MLflow's; see what stands between here and the server"
-    raise _Problem(f"the trace is stored, but cannot be read back: {why}", trace_id)
+        problem = "the answer is not MLflow's; see what stands between here and the server"
+    else:
+        problem = ""
+    result.trace_id = trace_id
+    if problem:
+        raise _Problem(f"the trace is stored, but cannot be read back: {problem}")
+    return metadata
 
 
 @contextlib.contextmanager
-def _complaints() -> Iterator[list[Exception | str]]:
+def _logged_errors() -> Iterator[list[Exception | str]]:
     """What the package logs: the errors in it where there are, else the message."""
-    said: list[Exception | str] = []
+    errors: list[Exception | str] = []
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             arguments = record.args if isinstance(record.args, tuple) else ()
             raised = record.exc_info[1] if record.exc_info else None
-            errors = [it for it in (*arguments, raised) if isinstance(it, Exception)]
-            said.extend(errors or [record.getMessage()])
+            found = [it for it in (*arguments, raised) if isinstance(it, Exception)]
+            errors.extend(found or [record.getMessage()])
 
     logger = logging.getLogger("otel_mlflow_context")
     listener, propagated = Listener(logging.WARNING), logger.propagate
     logger.addHandler(listener)
     logger.propagate = False
     try:
-        yield said
+        yield errors
     finally:
         logger.removeHandler(listener)
         logger.propagate = propagated
@@ -315,69 +315,48 @@ def _complaints() -> Iterator[list[Exception | str]]:
 # --- What to do next -------------------------------------------------------------------------
 
 
-def _why_unavailable(error: ServerUnavailable) -> str:
-    if "SSLError" in str(error):
-        return (
-            f"the server's TLS certificate is not trusted ({error}): set "
-            f"{env.MLFLOW_TRACKING_SERVER_CERT_PATH} to its authority's"
-        )
-    return (
-        f"nobody answers there in time ({error}): see that the server runs, that "
-        f"{env.MLFLOW_TRACKING_URI} is its address, and that no proxy or firewall is between"
-    )
-
-
-def _why_refused(refused: RequestRejected, needed: str = "") -> str:
-    if refused.status == HTTPStatus.UNAUTHORIZED:
-        return (
-            f"the server does not know who asks ({refused}): set {env.MLFLOW_TRACKING_USERNAME} "
-            f"and {env.MLFLOW_TRACKING_PASSWORD}, or {env.MLFLOW_TRACKING_TOKEN}, or correct them"
-        )
-    if refused.status == HTTPStatus.FORBIDDEN:
-        needed = needed or "sending needs EDIT permission on the experiment"
-        return f"no permission ({refused}): {needed}; ask for it, or use other credentials"
-    return f"the server refuses ({refused}): look at the server's log"
-
-
-def _why_not_stored(said: list[Exception | str]) -> str:
-    for error in said:
-        if isinstance(error, RequestRejected) and error.status in _TOO_OLD:
-            return (
-                f"the server takes no traces at /v1/traces ({error}): it is older than MLflow 3.6, "
-                "upgrade it; or a proxy does not pass this path on"
-            )
-        if isinstance(error, RequestRejected):
-            return f"the trace is not stored: {_why_refused(error)}"
-        if isinstance(error, ServerUnavailable):
-            return f"the trace is not stored: {_why_unavailable(error)}"
-    return f"the trace is not stored: {_listed(said)}"
-
-
-def _why_missing(said: list[Exception | str]) -> str:
-    for error in said:
-        if isinstance(error, RequestRejected) and error.status in _TOO_OLD:
-            return (
-                f"the spans are stored, but not their metadata ({error}): a proxy must let PATCH "
-                "of /api/2.0/mlflow/traces/ pass"
-            )
-        if isinstance(error, RequestRejected):
-            why = _why_refused(error, "metadata needs EDIT permission on the experiment")
-            return f"the spans are stored, but not their metadata: {why}"
-        if isinstance(error, ServerUnavailable):
-            return f"the spans are stored, but not their metadata: {_why_unavailable(error)}"
-    return f"the spans are stored, but not all their metadata: {_listed(said)}"
-
-
-def _listed(said: list[Exception | str]) -> str:
-    texts = [it if isinstance(it, str) else f"{type(it).__name__}: {it}" for it in said]
+def _first_advice(errors: list[Exception | str], **options: str) -> str:
+    for error in errors:
+        if isinstance(error, (RequestRejected, ServerUnavailable)):
+            return _advice(error, **options)
+    texts = [it if isinstance(it, str) else f"{type(it).__name__}: {it}" for it in errors]
     return "; ".join(texts) or "no reason was given, look at the server's log"
+
+
+def _advice(
+    error: RequestRejected | ServerUnavailable,
+    *,
+    permission: str = "sending needs EDIT permission on the experiment",
+    no_route: str = "",
+) -> str:
+    if isinstance(error, ServerUnavailable):
+        if "SSLError" in str(error):
+            return (
+                f"the server's TLS certificate is not trusted ({error}): set "
+                f"{env.MLFLOW_TRACKING_SERVER_CERT_PATH} to its authority's"
+            )
+        return (
+            f"nobody answers there in time ({error}): see that the server runs, that "
+            f"{env.MLFLOW_TRACKING_URI} is its address, and that no proxy or firewall is between"
+        )
+    if no_route and error.status in _NO_ROUTE:
+        return no_route.format(error)
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        return (
+            f"the server does not accept the credentials ({error}): set "
+            f"{env.MLFLOW_TRACKING_USERNAME} and {env.MLFLOW_TRACKING_PASSWORD}, or "
+            f"{env.MLFLOW_TRACKING_TOKEN}, or correct them"
+        )
+    if error.status == HTTPStatus.FORBIDDEN:
+        return f"no permission ({error}): {permission}; ask for it, or use other credentials"
+    return f"the server refuses ({error}): look at the server's log"
 
 
 # --- Credentials -----------------------------------------------------------------------------
 
 
 def _printable(value: str | None) -> str | None:
-    return None if value is None else _VALUE_USER_INFO.sub("", value)
+    return None if value is None else _USER_INFO.sub("", value)
 
 
 def _safe(text: str) -> str:
@@ -399,4 +378,4 @@ def _secrets(environ: Mapping[str, str]) -> list[str]:
     basic = [base64.b64encode(f"{name}:{word}".encode()).decode() for name, word in pairs if word]
     found = {password, environ.get(env.MLFLOW_TRACKING_TOKEN, ""), *basic}
     found |= {word for _, word in pairs}
-    return sorted((it for it in found if len(it) > _NO_SECRET), key=len, reverse=True)
+    return sorted((it for it in found if len(it) >= _MIN_SECRET), key=len, reverse=True)
