@@ -1,7 +1,6 @@
-"""Every name that crosses a boundary: OpenTelemetry's on one side, MLflow's on the other.
+"""The names of OpenTelemetry's and of MLflow's that this package maps to each other.
 
-The two tables say which resource attribute or baggage key becomes which trace metadata. Nothing
-else in the package knows both sides.
+The two tables list which resource attribute or baggage key becomes which trace metadata.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ FEATURE_FLAG_PREFIX: Final = "feature_flag_"
 # https://opentelemetry.io/docs/specs/semconv/registry/attributes/gen-ai/
 GEN_AI_CONVERSATION_ID: Final = "gen_ai.conversation.id"
 
-# Ours, on the root span: which other attributes are trace metadata too, comma-separated.
+# Ours, on the root span: the other attributes that are trace metadata too, comma-separated.
 METADATA_KEYS: Final = "otel_mlflow_context.metadata_keys"
 
 # --- MLflow: trace metadata (mlflow/utils/mlflow_tags.py, mlflow/tracing/constant.py) ----------
@@ -57,12 +56,12 @@ MLFLOW_SOURCE_TYPE: Final = "mlflow.source.type"
 MLFLOW_MODEL_ID: Final = "mlflow.modelId"
 MLFLOW_TRACE_SESSION: Final = "mlflow.trace.session"
 MLFLOW_TRACE_USER: Final = "mlflow.trace.user"
-# Not metadata but a field of the trace's own.
+# Not metadata but a field of MLflow's trace info.
 MLFLOW_CLIENT_REQUEST_ID: Final = "client_request_id"
 # A root span attribute of this prefix becomes a tag of the trace (MLflow 3.13 and later).
 MLFLOW_TRACE_TAG_PREFIX: Final = "mlflow.traceTag."
 
-# What answers on a server that has the plugin of this package.
+# The route of the plugin of this package on a server.
 PLUGIN_PATH: Final = "/api/3.0/otel-mlflow-context"
 
 # Values of `mlflow.source.type` (mlflow.entities.SourceType).
@@ -73,12 +72,12 @@ SOURCE_TYPE_JOB: Final = "JOB"
 
 @dataclass(frozen=True)
 class Fact:
-    """One row of the table: a fact, and its name on each side."""
+    """One row of the tables."""
 
     name: str
-    """What people call it."""
+    """For people: in documentation and command output."""
     source: str
-    """The resource attribute (process facts) or baggage key (request facts) that says it."""
+    """The resource attribute (process facts) or baggage key (request facts) it is read from."""
     metadata: str
     """The trace metadata that it becomes."""
     attribute: str
@@ -86,7 +85,7 @@ class Fact:
     aliases: tuple[str, ...] = ()
     """Other names of `source`, read when it is not there."""
     context_key: str | None = None
-    """The key of OpenTelemetry's context, not of its baggage, that says it, read after these."""
+    """A key of OpenTelemetry's context, not of its baggage, read after these."""
 
 
 def _process(name: str, source: str, metadata: str, *aliases: str) -> Fact:
@@ -114,7 +113,7 @@ PROCESS_FACTS: Final = (
     _process("service", SERVICE_NAME, "service_name"),
     _process("logged model", MLFLOW_MODEL_ID, MLFLOW_MODEL_ID),
 )
-"""Who made this process: known once, from a Resource."""
+"""What is known of the process, once: from a Resource."""
 
 REQUEST_FACTS: Final = (
     # OpenInference's `using_session` and `using_user` set context values of these names.
@@ -128,19 +127,19 @@ REQUEST_FACTS: Final = (
     _request("user", USER_ID, MLFLOW_TRACE_USER, context_key="user.id"),
     _request("request", CLIENT_REQUEST_ID, MLFLOW_CLIENT_REQUEST_ID),
 )
-"""Who asked: known per request, from baggage. Baggage of the prefix `feature_flag_` is read too."""
+"""What is known of each request: from baggage, where entries `feature_flag_...` are read too."""
 
 GIT_METADATA: Final = frozenset(
     {MLFLOW_GIT_COMMIT, MLFLOW_GIT_BRANCH, MLFLOW_GIT_REPO_URL, MLFLOW_GIT_DIRTY}
 )
-"""Metadata that says one thing together: values of two repositories must never be mixed."""
+"""Metadata that belongs together: values of two repositories must never be mixed."""
 
 MLFLOW_METADATA: Final = frozenset(
     fact.metadata
     for fact in (*PROCESS_FACTS, *REQUEST_FACTS)
     if fact.metadata.startswith("mlflow.")
 )
-"""The metadata of the tables that are MLflow's own names."""
+"""The metadata of the tables under MLflow's own names."""
 
 RESERVED: Final = frozenset(
     name for fact in (*PROCESS_FACTS, *REQUEST_FACTS) for name in (fact.metadata, fact.attribute)

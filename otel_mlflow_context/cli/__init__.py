@@ -11,7 +11,7 @@ from otel_mlflow_context.cli import backfill, compare, show, stamp, verify
 from otel_mlflow_context.cli.console import PROGRAM
 
 _COMMANDS: Final = (show, stamp, verify, compare, backfill)
-"""Each has `add_to`, which says its arguments, and `run`; what it needs it imports in `run`."""
+"""Each has `add_to`, which adds its arguments, and `run`, which imports what it needs."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -22,8 +22,8 @@ span (which MlflowContextSpanProcessor wrote) and, from MLflow 3.14 on, from the
 tags that the resource attributes became (service.version, ...).
 
 What a trace has is left as it is, so that a second run finds nothing to do.
-Traces in progress are left alone. Where the server is, who asks and the
-experiment are taken from MLflow's own variables (MLFLOW_TRACKING_URI,
+Traces in progress are left alone. The server, the credentials and the
+experiment are MLflow's own variables (MLFLOW_TRACKING_URI,
 MLFLOW_EXPERIMENT_NAME, MLFLOW_TRACKING_TOKEN, ...).
 """
 _EPILOG: Final = """\
@@ -51,7 +51,7 @@ def add_to(commands: Commands) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--experiment", metavar="NAME", help="the experiment (default: as MLflow's variables say)"
+        "--experiment", metavar="NAME", help="the experiment (default: of MLflow's variables)"
     )
     parser.add_argument(
         "--filter", default="", metavar="FILTER", help="of MLflow's search: only these traces"
@@ -110,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         verb = "to change" if options.dry_run else "changed"
         text = f"{counts['traces']} traces, {counts['changed']} {verb}" + "".join(
-            f", {counts[key]} {words}" for key, words in _RARE.items() if counts[key]
+            f", {counts[key]} {label}" for key, label in _RARE.items() if counts[key]
         )
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
@@ -119,8 +119,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _print(changes: Iterable[Change]) -> None:
     for change in changes:
-        said = ", ".join(f"{key}={value}" for key, value in change.metadata.items())
-        sys.stdout.write(f"{change.trace_id}  {said}\n")
+        metadata = ", ".join(f"{key}={value}" for key, value in change.metadata.items())
+        sys.stdout.write(f"{change.trace_id}  {metadata}\n")
 
 
 def _show(progress: Progress) -> None:

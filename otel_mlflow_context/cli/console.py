@@ -1,4 +1,4 @@
-"""The subcommands of `otel-mlflow-context`, and what they have in common."""
+"""What the subcommands of `otel-mlflow-context` have in common."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 PROGRAM: Final = "otel-mlflow-context"
 USAGE_ERROR: Final = 2
 """The exit status of wrong usage, and of an extra that is not installed: argparse's."""
-_LONGEST: Final = 3600
+_MAX_SECONDS: Final = 3600
 
 
 def print_error(problem: object) -> None:
@@ -24,20 +24,22 @@ def print_error(problem: object) -> None:
 def seconds(text: str) -> float:
     """A time limit as an argument: more than 0, at most an hour."""
     value = float(text)
-    if not 0 < value <= _LONGEST:
-        raise argparse.ArgumentTypeError(f"must be more than 0, at most {_LONGEST}, got {text!r}")
+    if not 0 < value <= _MAX_SECONDS:
+        raise argparse.ArgumentTypeError(
+            f"must be more than 0, at most {_MAX_SECONDS}, got {text!r}"
+        )
     return value
 
 
 class _OneLine(logging.Formatter):
-    """The message without a traceback: it is for who runs the command, not for who wrote it."""
+    """The message without a traceback: it is for users, not for developers."""
 
     def format(self, record: logging.LogRecord) -> str:
         return f"{PROGRAM}: {record.getMessage()}"
 
 
 def log_to_stderr() -> None:
-    """Let warnings be seen, in one line each."""
+    """Show warnings, in one line each."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setLevel(logging.WARNING)
     handler.setFormatter(_OneLine())

@@ -1,4 +1,4 @@
-"""The registry of the traces that are active in this process, for facts that become known late.
+"""The registry of the active traces of this process.
 
 An entry span (a trace's root, or a service's first span of one) is here from its start to its end.
 What `update_trace_context` has set for its trace is kept beside it: the context in which it was
@@ -30,7 +30,7 @@ MAX_TRACES: Final = 10_000
 
 
 @dataclass
-class LateBaggage:
+class BaggageUpdates:
     """The baggage entries that `update_trace_context` has set for a trace."""
 
     entries: dict[str, str] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class LateBaggage:
             self.replaced.setdefault(key, []).append(before)
             self.entries[key] = value
 
-    def into(self, context: Context) -> Context:
+    def apply(self, context: Context) -> Context:
         """The context with the entries; what an inner `trace_context` has set since wins."""
         for key, value in list(self.entries.items()):
             present = baggage.get_baggage(key, context)
@@ -51,7 +51,7 @@ class LateBaggage:
                 context = baggage.set_baggage(key, value, context)
         return context
 
-    def out_of(self, context: Context) -> Context:
+    def undo(self, context: Context) -> Context:
         """The context as it was before."""
         for key, value in self.entries.items():
             before = self.replaced[key][0]
@@ -69,7 +69,7 @@ class ActiveTraces:
         self.enabled = False
         """Set by the modules that need the registry, when they are imported."""
         self.entry_spans: dict[int, dict[int, Span]] = {}
-        self.late_baggage: dict[int, LateBaggage] = {}
+        self.baggage_updates: dict[int, BaggageUpdates] = {}
 
     def add(self, span: Span) -> None:
         """An entry span has started."""
@@ -91,15 +91,15 @@ class ActiveTraces:
         spans.pop(span.context.span_id, None)
         if spans:
             return
-        if (late := self._drop(trace_id)) is not None:
+        if (updates := self._drop(trace_id)) is not None:
             current = context_api.get_current()
-            restored = late.out_of(current)
+            restored = updates.undo(current)
             if restored is not current:
                 context_api.attach(restored)
 
-    def _drop(self, trace_id: int) -> LateBaggage | None:
+    def _drop(self, trace_id: int) -> BaggageUpdates | None:
         self.entry_spans.pop(trace_id, None)
-        return self.late_baggage.pop(trace_id, None)
+        return self.baggage_updates.pop(trace_id, None)
 
 
 ACTIVE_TRACES: Final = ActiveTraces()

@@ -10,7 +10,7 @@ from opentelemetry import context as context_api
 
 from otel_mlflow_context.context.active_traces import (
     ACTIVE_TRACES,
-    LateBaggage,
+    BaggageUpdates,
     current_trace_ids,
     record,
 )
@@ -74,7 +74,7 @@ def _update(entries: Mapping[str, str], metadata: Mapping[str, str]) -> None:
     trace_ids = current_trace_ids()
     context = context_api.get_current()
     for trace_id in trace_ids & ACTIVE_TRACES.entry_spans.keys() if entries else ():
-        ACTIVE_TRACES.late_baggage.setdefault(trace_id, LateBaggage()).add(entries, context)
+        ACTIVE_TRACES.baggage_updates.setdefault(trace_id, BaggageUpdates()).add(entries, context)
     record({**entries, **attributes_from_metadata(metadata)}, trace_ids)
     # The metadata of an active trace is with the trace; the next one must not get it.
     context_api.attach(set_request_facts(context, entries, {} if trace_ids else metadata))

@@ -1,4 +1,4 @@
-"""What a value may be: the one function through which every value from outside passes."""
+"""The form of a value: `clean`, through which every value from outside passes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_REQUEST_ID_LENGTH: Final = 50
 """Characters. MLflow's column of client request ids on PostgreSQL."""
 
 # Characters that break logs, headers, databases or terminals: C0, DEL, C1, and the two Unicode
-# line ends. They become a space, so that words on two lines stay two words.
+# line ends. They become a space, so that two lines do not become one word.
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # Lone surrogates cannot be encoded: protobuf and every database refuse them.
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
@@ -24,14 +24,14 @@ _DIGEST_LENGTH: Final = 16
 
 
 def clean(value: object, max_length: int = MAX_LENGTH) -> str | None:
-    """`value` as text that MLflow and every log can take, or None where there is nothing to say.
+    """`value` as text that MLflow and every log can take, or None where nothing is left.
 
     Text without control characters and without space around it, of at most `max_length`
     characters. Longer text is cut and ends with ``~`` and 16 hex digits of the SHA-256 of the
     whole, so that two long ids stay two, and one long id is the same in every service.
 
     Booleans are ``true`` or ``false``, numbers their decimal form, sequences JSON; everything
-    else, bytes included, is nothing.
+    else, bytes included, becomes None.
 
     >>> clean(" s-1\\n")
     's-1'
@@ -53,12 +53,12 @@ def clean(value: object, max_length: int = MAX_LENGTH) -> str | None:
 
 
 def request_value(key: str, value: object, settings: Settings) -> str | None:
-    """The value of a request fact from any entrance: header, baggage, code, another library.
+    """The value of a request fact from a header, baggage, code or another library.
 
     Args:
         key: its baggage key.
         value: of any form; see `clean`.
-        settings: `user_id` and `user_id_key` say what becomes of a user's id.
+        settings: `user_id` and `user_id_key` apply to a user's id.
 
     A user's id that is a hash already, made by another service, stays as it is.
 

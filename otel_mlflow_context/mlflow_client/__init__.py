@@ -1,1 +1,1 @@
-"""The last step in the application's process: from root spans to MLflow's trace metadata."""
+"""From root spans to MLflow's trace metadata, in the application's process."""

@@ -1,14 +1,14 @@
-"""Facts of traces that an MLflow server has stored already, written as their metadata.
+"""Writes the metadata of traces that an MLflow server has stored without it.
 
-Everything that came by OTLP without `MlflowSpanExporter` or the server plugin: its facts stand in
-the attributes of the root span, and from MLflow 3.14 on in the tags that the resource became.
+Those came by OTLP without `MlflowSpanExporter` or the server plugin: their facts are attributes of
+the root span, and from MLflow 3.14 on tags that the resource attributes became.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -28,35 +28,37 @@ from otel_mlflow_context.semconv import GIT_METADATA, MLFLOW_CLIENT_REQUEST_ID
 from otel_mlflow_context.settings import Settings, current_settings
 from otel_mlflow_context.settings import environment_variables as env
 
-_SEARCHED: Final = 500
-"""Ids that are asked for at once: MLflow's limit."""
+_MAX_RESULTS: Final = 500
+"""Ids that are searched at once: MLflow's limit."""
 _PAGE: Final = 50
-"""Traces that are read, with their spans, at once: their ids stand in one URL."""
+"""Traces that are read, with their spans, at once: their ids are in one URL."""
 _WORKERS: Final = 8
 _ENDED: Final = ("OK", "ERROR")
 _NS_PER_MS: Final = 1_000_000
 _NS_PER_S: Final = 1_000_000_000
-_OWN_SCHEMA: Final = "mlflow.trace_schema.version"
+_SDK_SCHEMA: Final = "mlflow.trace_schema.version"
 _VALUES: Final = ("string_value", "bool_value", "int_value", "double_value")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Change:
-    """What is missing of one trace, and known."""
+    """The metadata that one trace lacks."""
 
     trace_id: str
     metadata: Mapping[str, str]
-    """With the client request id, where that is missing."""
+    """With the client request id, where that is missing too."""
+    info: Mapping[str, Any]
+    """The trace info, as MLflow's REST API has it."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What was done with some of the traces."""
+    """The result for a page of traces."""
 
     traces: int
-    """How many there are in all."""
+    """In all."""
     seen: int
-    """How many were looked at by now, with those before."""
+    """Looked at by now, with those of earlier pages."""
     changes: Sequence[Change]
     """Written, or with `dry_run` to be written."""
     unfinished: int
@@ -66,7 +68,7 @@ class Progress:
 
 
 class CannotBackfill(Exception):  # noqa: N818  # the environment's fault, not the caller's
-    """There is no server, no experiment, or no permission; the message says which."""
+    """There is no server, no experiment, or no permission."""
 
 
 def backfill(  # noqa: PLR0913  # by name, each with a default
@@ -78,10 +80,10 @@ def backfill(  # noqa: PLR0913  # by name, each with a default
     dry_run: bool = False,
     timeout: float = 60.0,
 ) -> Iterator[Progress]:
-    """Write what is known of stored traces and not in their metadata yet, some at a time.
+    """Write the metadata that stored traces lack, a page at a time.
 
-    What a trace has is left as it is, so that a second run finds nothing to do. Time, duration,
-    state, tags and spans stay what they are.
+    Metadata that is there stays as it is, and so do time, duration, state, tags and spans, so that
+    a second run finds nothing to do.
 
     Args:
         experiment: its name; by default ``MLFLOW_EXPERIMENT_ID``, ``MLFLOW_EXPERIMENT_NAME``, or
@@ -99,140 +101,118 @@ def backfill(  # noqa: PLR0913  # by name, each with a default
     settings = current_settings().with_options(metadata_keys=metadata_keys)
     start_ms = start_of(since, datetime.now(timezone.utc))
     try:
-        server = _Server(Client(server_from(os.environ), connections=_WORKERS), timeout)
+        client = Client(server_from(os.environ), connections=_WORKERS)
     except ValueError as error:
         raise CannotBackfill(str(error)) from None
+
+    def call(method: str, path: str, body: dict[str, Any]) -> Any:
+        return client.call(method, path, body, time.monotonic() + timeout)
+
     try:
-        experiment_id = server.experiment_id(experiment)
+        experiment_id = _experiment_id(call, experiment)
         terms = (filter_string, "" if start_ms is None else f"timestamp_ms >= {start_ms}")
         # All of them first: what is written could make a trace leave the filter, and the next
         # page begin too late.
-        ids = list(server.ids(experiment_id, " AND ".join(term for term in terms if term.strip())))
-        with_ids = server.sets_request_ids()
+        ids = list(_trace_ids(call, experiment_id, " AND ".join(it for it in terms if it.strip())))
+        sets_ids = client.sets_request_ids(time.monotonic() + timeout)
         for start in range(0, len(ids), _PAGE):
             page = ids[start : start + _PAGE]
-            infos = server.with_spans(page)
-            ended = [trace for trace in infos if trace["trace_info"]["state"] in _ENDED]
-            changes = {
-                change: trace["trace_info"]
-                for trace in ended
-                if (change := _change(trace, settings, with_ids=with_ids))
-            }
+            answer = call("GET", "/api/3.0/mlflow/traces/batchGet", {"trace_ids": page})
+            traces = answer.get("traces") or []
+            ended = [trace for trace in traces if trace["trace_info"]["state"] in _ENDED]
+            changes = [_change(trace, settings, sets_request_ids=sets_ids) for trace in ended]
+            changes = [change for change in changes if change.metadata]
             yield Progress(
                 traces=len(ids),
                 seen=start + len(page),
-                changes=list(changes),
-                unfinished=len(infos) - len(ended),
-                failed=[] if dry_run else server.write(changes, experiment_id),
+                changes=changes,
+                unfinished=len(traces) - len(ended),
+                failed=[] if dry_run else _write(client, changes, experiment_id, timeout),
             )
     except (ServerUnavailable, RequestRejected) as error:
-        raise CannotBackfill(f"{server.name}: {error}") from None
+        raise CannotBackfill(f"{client.server.name}: {error}") from None
 
 
-class _Server:
-    """What is asked of a server here."""
+_Call = Callable[[str, str, dict[str, Any]], Any]
+"""Method, path and body of a REST call; returns the answer."""
 
-    def __init__(self, client: Client, timeout: float) -> None:
-        self._client = client
-        self._timeout = timeout
-        self.name = client.server.name
 
-    def experiment_id(self, name: str | None) -> str:
-        if name is None and (by_id := os.environ.get(env.MLFLOW_EXPERIMENT_ID)):
-            return by_id
-        name = name or os.environ.get(env.MLFLOW_EXPERIMENT_NAME) or "Default"
-        found = self._call(
-            "GET", "/api/2.0/mlflow/experiments/get-by-name", {"experiment_name": name}
-        )
-        return str(found["experiment"]["experiment_id"])
+def _experiment_id(call: _Call, name: str | None) -> str:
+    if name is None and (by_id := os.environ.get(env.MLFLOW_EXPERIMENT_ID)):
+        return by_id
+    name = name or os.environ.get(env.MLFLOW_EXPERIMENT_NAME) or "Default"
+    found = call("GET", "/api/2.0/mlflow/experiments/get-by-name", {"experiment_name": name})
+    return str(found["experiment"]["experiment_id"])
 
-    def ids(self, experiment_id: str, where: str) -> Iterator[str]:
-        """Of the traces of a filter, the oldest first."""
-        location = {
-            "type": "MLFLOW_EXPERIMENT",
-            "mlflow_experiment": {"experiment_id": experiment_id},
-        }
-        question = {
-            "locations": [location],
-            "filter": where,
-            "max_results": _SEARCHED,
-            "order_by": ["timestamp_ms ASC"],
-        }
-        while True:
-            answer = self._call("POST", "/api/3.0/mlflow/traces/search", question)
-            yield from (trace["trace_id"] for trace in answer.get("traces") or ())
-            if not answer.get("next_page_token"):
-                return
-            question["page_token"] = answer["next_page_token"]
 
-    def with_spans(self, trace_ids: Sequence[str]) -> list[dict[str, Any]]:
-        answer = self._call("GET", "/api/3.0/mlflow/traces/batchGet", {"trace_ids": trace_ids})
-        return list(answer.get("traces") or [])
+def _trace_ids(call: _Call, experiment_id: str, filter_string: str) -> Iterator[str]:
+    """The ids of the traces of a filter, the oldest first."""
+    location = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment_id}}
+    query = {
+        "locations": [location],
+        "filter": filter_string,
+        "max_results": _MAX_RESULTS,
+        "order_by": ["timestamp_ms ASC"],
+    }
+    while True:
+        answer = call("POST", "/api/3.0/mlflow/traces/search", query)
+        yield from (trace["trace_id"] for trace in answer.get("traces") or ())
+        if not answer.get("next_page_token"):
+            return
+        query["page_token"] = answer["next_page_token"]
 
-    def sets_request_ids(self) -> bool:
-        return self._client.sets_request_ids(self._deadline())
 
-    def write(self, changes: Mapping[Change, Mapping[str, Any]], experiment_id: str) -> list[str]:
-        """Write what is missing of traces, some at once; the reasons where that fails."""
-        with ThreadPoolExecutor(_WORKERS) as workers:
-            problems = workers.map(
-                lambda it: self._write_one(it, changes[it], experiment_id), changes
-            )
-        return [problem for problem in problems if problem]
+def _write(
+    client: Client, changes: Iterable[Change], experiment_id: str, timeout: float
+) -> list[str]:
+    """Write what is missing, of several traces at once; returns the problems."""
 
-    def _write_one(self, change: Change, info: Mapping[str, Any], experiment_id: str) -> str | None:
-        start_ns = _ns(info["request_time"])
+    def write_one(change: Change) -> str | None:
         metadata = dict(change.metadata)
+        start_ns = _ns(change.info["request_time"])
         update = TraceUpdate(
             change.trace_id,
             client_request_id=metadata.pop(MLFLOW_CLIENT_REQUEST_ID, None),
             metadata=metadata,
             start_ns=start_ns,
-            end_ns=start_ns + _duration_ns(info.get("execution_duration")),
-            state=info["state"],
+            end_ns=start_ns + _duration_ns(change.info.get("execution_duration")),
+            state=change.info["state"],
         )
         try:
-            self._client.write(update, experiment_id, self._deadline())
+            client.write(update, experiment_id, time.monotonic() + timeout)
         except (ServerUnavailable, RequestRejected) as error:
             return f"{change.trace_id}: {error}"
         return None
 
-    def _call(self, method: str, path: str, body: dict[str, Any]) -> Any:
-        return self._client.call(method, path, body, self._deadline())
-
-    def _deadline(self) -> float:
-        return time.monotonic() + self._timeout
+    with ThreadPoolExecutor(_WORKERS) as workers:
+        return [problem for problem in workers.map(write_one, changes) if problem]
 
 
-def _change(trace: Mapping[str, Any], settings: Settings, *, with_ids: bool) -> Change | None:
+def _change(trace: Mapping[str, Any], settings: Settings, *, sets_request_ids: bool) -> Change:
     info = trace["trace_info"]
-    has = dict(info.get("trace_metadata") or {})
-    if info.get("client_request_id"):
-        has[MLFLOW_CLIENT_REQUEST_ID] = info["client_request_id"]
-    speaking = _speaking(trace.get("spans") or [])
-    attributes = _attributes(speaking) if speaking else {}
-    # MLflow's SDK has said what it knows; tags there are the user's.
-    tags = {} if _OWN_SCHEMA in has else dict(info.get("tags") or {})
-    facts = metadata_from_span(attributes, tags, settings)
+    present = dict(info.get("trace_metadata") or {})
+    # Traces of MLflow's SDK have all their metadata; their tags are the user's.
+    tags = {} if _SDK_SCHEMA in present else dict(info.get("tags") or {})
+    if info.get("client_request_id") or not sets_request_ids:
+        present[MLFLOW_CLIENT_REQUEST_ID] = info.get("client_request_id")
+    facts = metadata_from_span(_attributes(_entry_span(trace.get("spans") or [])), tags, settings)
+    # All git facts of one repository, or none.
+    has_git = not GIT_METADATA.isdisjoint(present)
     missing = {
         key: value
         for key, value in facts.items()
-        if key not in has
-        and (with_ids or key != MLFLOW_CLIENT_REQUEST_ID)
-        # Of one repository, or none of it.
-        and not (key in GIT_METADATA and not GIT_METADATA.isdisjoint(has))
+        if key not in present and not (has_git and key in GIT_METADATA)
     }
-    return Change(info["trace_id"], missing) if missing else None
+    return Change(info["trace_id"], missing, info)
 
 
-def _speaking(spans: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The root; where it never came, the earliest whose parent is not there either."""
+def _entry_span(spans: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The root; where it never came, the earliest span whose parent is not there either."""
     ids = {span["span_id"] for span in spans}
-    entries = [span for span in spans if span.get("parent_span_id") not in ids]
     return min(
-        entries,
+        (span for span in spans if span.get("parent_span_id") not in ids),
         key=lambda span: (bool(span.get("parent_span_id")), int(span["start_time_unix_nano"])),
-        default=None,
+        default={},
     )
 
 

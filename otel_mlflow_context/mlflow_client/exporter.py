@@ -71,7 +71,7 @@ class MlflowSpanExporter(SpanExporter):
     spans with OpenTelemetry's own OTLP exporter, and then, for each trace whose root (or entry
     span, by the setting `trace_boundary`) was among them, writes the facts that
     `MlflowContextSpanProcessor` put there, in one call; a server with this package's plugin does
-    that itself, and is asked for it once. It needs no mlflow installed.
+    that itself, and the exporter looks for it once. It needs no mlflow installed.
 
     A batch that the server refuses as invalid is sent again in halves, until only the bad trace
     is left out. Metadata that could not be written is kept, and tried again at the next export,

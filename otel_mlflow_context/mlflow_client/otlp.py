@@ -15,7 +15,7 @@ from otel_mlflow_context.mlflow_client.rest import Client, RequestRejected, Serv
 
 
 class OtlpSender:
-    """Encodes and compresses as OpenTelemetry's own variables say.
+    """Sends spans with OpenTelemetry's exporter, encoded as its own variables configure it.
 
     What to do with an answer is decided here: versions of the OTLP exporter differ in what they
     try again and for how long, and none returns why it failed.

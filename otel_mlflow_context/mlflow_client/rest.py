@@ -1,7 +1,7 @@
 """A client of MLflow's REST API that does without mlflow.
 
 Address and credentials come from MLflow's own variables (mlflow/environment_variables.py and
-mlflow/utils/rest_utils.py say what each means).
+mlflow/utils/rest_utils.py document them).
 """
 
 from __future__ import annotations
@@ -50,16 +50,16 @@ def without_credentials(url: str) -> str:
 
 
 class ServerUnavailable(Exception):  # noqa: N818  # a state, not a mistake
-    """The server could not be reached, or said "later" until the time was over."""
+    """The server could not be reached, or answered "later" until the time was over."""
 
     def __init__(self, why: str, *, uncertain: bool = False) -> None:
         super().__init__(why)
         self.uncertain = uncertain
-        """Whether it may have done what it was asked all the same: it took the request."""
+        """Whether it may have taken the request, and carried it out, all the same."""
 
 
 class RequestRejected(Exception):  # noqa: N818
-    """The server answered that it will not do this."""
+    """The server answered with an error that is not "later"."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(f"{status}: {reason}")
@@ -68,7 +68,7 @@ class RequestRejected(Exception):  # noqa: N818
 
 @dataclass(frozen=True)
 class TraceUpdate:
-    """What is to be written of a trace whose spans are stored."""
+    """Metadata for a trace whose spans are stored."""
 
     trace_id: str
     """``tr-`` and the 32 hex digits of OpenTelemetry's id."""
@@ -86,7 +86,7 @@ class TraceUpdate:
 
 @dataclass(frozen=True)
 class Server:
-    """Where an MLflow server is, and how to speak to it."""
+    """The address of an MLflow server, with credentials and TLS options."""
 
     url: str
     headers: Mapping[str, str]
@@ -145,15 +145,14 @@ class Client:
         self._version: tuple[int, ...] | None = None
 
     def send(self, request: requests.PreparedRequest, deadline: float) -> requests.Response:
-        """Send a request until there is an answer that is not "later".
+        """Send a request, with credentials, until there is an answer that is not "later".
 
         Args:
-            request: with its URL and body; what says who we are is added here.
+            request: with its URL and body.
             deadline: of `time.monotonic`, in seconds; no attempt goes past it.
 
         Raises:
-            ServerUnavailable: none came.
-            RequestRejected: the server will not do it.
+            ServerUnavailable, RequestRejected
         """
         request.headers.update(self.server.headers)
         if self.server.auth:
@@ -253,19 +252,16 @@ class Client:
         """Whether a trace whose spans are stored can still get a client request id.
 
         Raises:
-            ServerUnavailable: the server does not say its version.
+            ServerUnavailable: the server does not answer.
         """
         if self._version is None:
-            self._version = self._ask_version(deadline)
-        return self._version >= _SETS_REQUEST_IDS
-
-    def _ask_version(self, deadline: float) -> tuple[int, ...]:
-        try:
             request = requests.Request("GET", f"{self.server.url}/version")
-            text = self.send(request.prepare(), deadline).text
-        except RequestRejected:  # something in between that lets only the API pass
-            return (0,)
-        return tuple(int(number) for number in re.findall(r"\d+", text)[:2]) or (0,)
+            try:
+                text = self.send(request.prepare(), deadline).text
+            except RequestRejected:  # something in between that lets only the API pass
+                text = ""
+            self._version = tuple(int(number) for number in re.findall(r"\d+", text)[:2])
+        return self._version >= _SETS_REQUEST_IDS
 
     def has_plugin(self, deadline: float) -> bool:
         """Whether the server makes metadata of the spans itself: see `otel_mlflow_context.server`.
@@ -290,7 +286,7 @@ class Client:
 
     def _once(self, request: requests.PreparedRequest, timeout: float) -> requests.Response:
         if self._process != os.getpid():
-            # A forked process must not speak on its parent's connections.
+            # A forked process must not use its parent's connections.
             self._session, self._process = self._new_session(), os.getpid()
         with suppress_instrumentation():
             return self._session.send(
@@ -340,7 +336,7 @@ def _never_connected(error: requests.RequestException) -> bool:
 
 
 def _reason(answer: requests.Response) -> str:
-    """What the server says, in one short line."""
+    """The text of an answer, in one short line."""
     return " ".join(answer.text.split())[:_REASON_LENGTH]
 
 

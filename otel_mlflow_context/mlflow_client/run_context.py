@@ -1,7 +1,7 @@
-"""The facts of the process as tags of MLflow runs too, the same as on its traces.
+"""Process facts as tags of MLflow runs.
 
-MLflow finds `ProcessRunContext` by its entry point ``mlflow.run_context_provider``, and asks it at
-each ``mlflow.start_run``.
+MLflow finds `ProcessRunContext` by its entry point ``mlflow.run_context_provider``, and calls it
+at each ``mlflow.start_run``.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from otel_mlflow_context.settings import current_settings
 
 
 class ProcessRunContext(RunContextProvider):  # type: ignore[misc]  # MLflow has no types
-    """Says of a run what is known of its process, where the setting `runs` is on.
+    """Adds process facts to the tags of a run, where the setting `runs` is on.
 
-    What the call of ``start_run`` says itself wins over it; it wins over what MLflow finds.
+    Tags of the ``start_run`` call win over them; they win over what MLflow detects.
     """
 
     def in_context(self) -> bool:
@@ -28,7 +28,7 @@ class ProcessRunContext(RunContextProvider):  # type: ignore[misc]  # MLflow has
     def tags(self) -> dict[str, str]:
         """The tags of a run: MLflow's own ``mlflow.source.git.commit`` ... and ``app_version`` ...
 
-        ``mlflow.source.type`` is always the kind of run: MLflow's pages know no other there.
+        ``mlflow.source.type`` is always the kind of run: MLflow's UI has icons for no other.
         """
         settings = replace(current_settings(), source_type="kind")
         return metadata_from_attributes(process_facts([detect_resource().attributes], settings))

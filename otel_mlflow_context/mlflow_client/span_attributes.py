@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry.sdk.trace import ReadableSpan
 
 from otel_mlflow_context.facts.metadata import fact_keys, tag_attributes
+
+# Of a `ReadableSpan`, but for its attributes.
+_FIELDS: Final = (
+    *("name", "context", "parent", "resource", "events", "links", "kind", "status"),
+    *("start_time", "end_time", "instrumentation_scope"),
+)
 
 
 def encoded(attributes: Mapping[str, str]) -> dict[str, str]:
@@ -44,20 +50,7 @@ def with_decoded_attributes(span: ReadableSpan) -> ReadableSpan:
 
 def with_attributes(span: ReadableSpan, attributes: Mapping[str, Any]) -> ReadableSpan:
     """A copy of an ended span with other attributes: those of an ended span cannot change."""
-    return ReadableSpan(
-        name=span.name,
-        context=span.context,
-        parent=span.parent,
-        resource=span.resource,
-        attributes=attributes,
-        events=span.events,
-        links=span.links,
-        kind=span.kind,
-        status=span.status,
-        start_time=span.start_time,
-        end_time=span.end_time,
-        instrumentation_scope=span.instrumentation_scope,
-    )
+    return ReadableSpan(attributes=attributes, **{name: getattr(span, name) for name in _FIELDS})
 
 
 def _is_json(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""A time from which traces count, as people write it on a command line."""
+"""The start of a time range, as people write it on a command line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MS_PER_S: Final = 1_000
 
 
 def start_of(since: str | datetime | timedelta | None, now: datetime) -> int | None:
-    """Since when, in milliseconds since 1970.
+    """The start of a time range, in milliseconds since 1970.
 
     Args:
         since: a time back from now (``30m``, ``12h``, ``7d``, ``2w``) or a time of ISO 8601.

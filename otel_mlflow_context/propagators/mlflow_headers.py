@@ -5,20 +5,13 @@ from __future__ import annotations
 from opentelemetry import baggage
 from opentelemetry import context as context_api
 from opentelemetry.context import Context
-from opentelemetry.propagators.textmap import (
-    CarrierT,
-    Getter,
-    Setter,
-    TextMapPropagator,
-    default_getter,
-    default_setter,
-)
+from opentelemetry.propagators import textmap
 
 from otel_mlflow_context.facts.values import request_value
 from otel_mlflow_context.settings import current_settings
 
 
-class MlflowHeadersPropagator(TextMapPropagator):
+class MlflowHeadersPropagator(textmap.TextMapPropagator):
     """Reads session, user and request id from headers of a request: ``OTEL_PROPAGATORS``.
 
     ``X-Session-ID``, ``X-User-ID`` and ``X-Request-ID`` (setting `request_headers`) become
@@ -29,9 +22,9 @@ class MlflowHeadersPropagator(TextMapPropagator):
 
     def extract(
         self,
-        carrier: CarrierT,
+        carrier: textmap.CarrierT,
         context: Context | None = None,
-        getter: Getter[CarrierT] = default_getter,
+        getter: textmap.Getter[textmap.CarrierT] = textmap.default_getter,
     ) -> Context:
         context = context_api.get_current() if context is None else context
         settings = current_settings()
@@ -45,9 +38,9 @@ class MlflowHeadersPropagator(TextMapPropagator):
 
     def inject(
         self,
-        carrier: CarrierT,
+        carrier: textmap.CarrierT,
         context: Context | None = None,
-        setter: Setter[CarrierT] = default_setter,
+        setter: textmap.Setter[textmap.CarrierT] = textmap.default_setter,
     ) -> None:
         """Nothing: what was read goes on as baggage."""
 
@@ -56,7 +49,9 @@ class MlflowHeadersPropagator(TextMapPropagator):
         return set()
 
 
-def _header(carrier: CarrierT, name: str, getter: Getter[CarrierT]) -> str | None:
+def _header(
+    carrier: textmap.CarrierT, name: str, getter: textmap.Getter[textmap.CarrierT]
+) -> str | None:
     # Some carriers ignore case: ASGI's and WSGI's do, gRPC's and a dict's do not.
     for spelling in (name, name.lower()):
         values = getter.get(carrier, spelling)

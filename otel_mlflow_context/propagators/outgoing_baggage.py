@@ -59,8 +59,8 @@ def _with_facts(context: Context) -> Context:
     trace_id = get_current_span(context).get_span_context().trace_id
     if trace_id not in ACTIVE_TRACES.entry_spans:
         trace_id = active_trace_id() or 0
-    if (late := ACTIVE_TRACES.late_baggage.get(trace_id)) is not None:
-        context = late.into(context)
+    if (updates := ACTIVE_TRACES.baggage_updates.get(trace_id)) is not None:
+        context = updates.apply(context)
     for entry in list(ACTIVE_TRACES.entry_spans.get(trace_id, {}).values())[:1]:
         attributes = decoded(entry.attributes or {})
         for fact in REQUEST_FACTS:

@@ -12,14 +12,7 @@ from opentelemetry import baggage
 from opentelemetry import context as context_api
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
-from opentelemetry.propagators.textmap import (
-    CarrierT,
-    Getter,
-    Setter,
-    TextMapPropagator,
-    default_getter,
-    default_setter,
-)
+from opentelemetry.propagators import textmap
 from opentelemetry.trace import get_current_span
 
 from otel_mlflow_context.propagators.outgoing_baggage import inject_baggage, log_once
@@ -31,7 +24,7 @@ _logger = logging.getLogger(__name__)
 _BAGGAGE: Final = "baggage"  # the W3C header, and OpenTelemetry's propagator
 
 
-class TrustedBaggagePropagator(TextMapPropagator):
+class TrustedBaggagePropagator(textmap.TextMapPropagator):
     """W3C baggage that leaves for trusted hosts only: in ``OTEL_PROPAGATORS``, for ``baggage``.
 
     Where a request goes is read from the client span that is current when it is sent, as
@@ -52,9 +45,9 @@ class TrustedBaggagePropagator(TextMapPropagator):
 
     def extract(
         self,
-        carrier: CarrierT,
+        carrier: textmap.CarrierT,
         context: Context | None = None,
-        getter: Getter[CarrierT] = default_getter,
+        getter: textmap.Getter[textmap.CarrierT] = textmap.default_getter,
     ) -> Context:
         context = context_api.get_current() if context is None else context
         try:
@@ -69,9 +62,9 @@ class TrustedBaggagePropagator(TextMapPropagator):
 
     def inject(
         self,
-        carrier: CarrierT,
+        carrier: textmap.CarrierT,
         context: Context | None = None,
-        setter: Setter[CarrierT] = default_setter,
+        setter: textmap.Setter[textmap.CarrierT] = textmap.default_setter,
     ) -> None:
         context = context_api.get_current() if context is None else context
         if not inject_baggage(

@@ -197,7 +197,7 @@ def test_a_trace_that_is_not_recorded_changes_the_context_alone() -> None:
         return dict(baggage.get_all())
 
     assert contextvars.copy_context().run(say) == {"user.id": "ada"}
-    assert not ACTIVE_TRACES.late_baggage
+    assert not ACTIVE_TRACES.baggage_updates
 
 
 @pytest.mark.parametrize("argument", ["session_id", "user_id", "request_id", "metadata"])
@@ -243,7 +243,7 @@ def test_many_traces_leave_the_memory_where_it_was(traced: Traced) -> None:
     tracemalloc.stop()
     assert after - before < 50_000
     assert not ACTIVE_TRACES.entry_spans
-    assert not ACTIVE_TRACES.late_baggage
+    assert not ACTIVE_TRACES.baggage_updates
 
 
 def test_spans_that_never_end_are_bounded(monkeypatch: pytest.MonkeyPatch, traced: Traced) -> None:

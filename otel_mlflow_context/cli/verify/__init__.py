@@ -1,4 +1,4 @@
-"""The subcommand `verify`: does what this environment sends arrive in MLflow?"""
+"""The subcommand `verify`: whether traces of this environment arrive in MLflow."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 _DESCRIPTION: Final = """\
 Send one trace the way this environment would, read it back from the MLflow
-server, and say fact by fact what arrived.
+server, and show fact by fact what arrived.
 
-Where to, who asks and the experiment are taken from MLflow's own variables
-(MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME, MLFLOW_TRACKING_TOKEN, ...), what
-is known of the process from the environment, OTEL_RESOURCE_ATTRIBUTES and the
+The server, the credentials and the experiment are MLflow's own variables
+(MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME, MLFLOW_TRACKING_TOKEN, ...); the
+process facts come from the environment, OTEL_RESOURCE_ATTRIBUTES and the
 detectors. The process is this command: its entry point and code are not those
 of your application. One trace named "otel-mlflow-context verify" stays on the
 server. An experiment that is missing is made, as the exporter does.
@@ -38,7 +38,7 @@ pip install 'otel-mlflow-context[otlp]'
 def add_to(commands: Commands) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         "verify",
-        help="send one trace from this environment and say what arrived",
+        help="send one trace from this environment and show what arrived",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -47,7 +47,7 @@ _NEVER: Final = ("always_off", "parentbased_always_off")
 _NO_ROUTE: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
 _USER_INFO: Final = re.compile(r"(?<=://)[^/\s]*@")
 _MIN_SECRET: Final = 4
-"""What is shorter is not replaced: it would take parts of words with it."""
+"""What is shorter is not replaced: it may be a part of words."""
 
 
 @dataclass(frozen=True)
@@ -208,9 +208,9 @@ def _client() -> Client:
 
 
 def _check_experiment(client: Client, timeout: float) -> None:
-    """See that somebody answers, knows us, and has the experiment, which is made when missing.
+    """Check address, credentials and experiment, which is made when missing.
 
-    The exporter chooses in the same way: an id takes the place of a name.
+    As for the exporter, an id takes the place of a name.
     """
     deadline = time.monotonic() + timeout
     given = os.environ.get(env.MLFLOW_EXPERIMENT_ID)
@@ -280,7 +280,7 @@ def _read_back(
             ) from None
         problem = _advice(error, permission="reading needs READ permission on the experiment")
     except (ValueError, KeyError, TypeError, AttributeError):
-        problem = "the answer is not MLflow's; see what stands between here and the server"
+        problem = "the answer is not MLflow's; see what is between here and the server"
     else:
         problem = ""
     result.trace_id = trace_id
@@ -360,7 +360,7 @@ def _printable(value: str | None) -> str | None:
 
 
 def _safe(text: str) -> str:
-    """A text without our credentials, which a server or a proxy may have quoted."""
+    """A text without the credentials, which a server or a proxy may have quoted."""
     for secret in _secrets(os.environ):
         text = text.replace(secret, "***")
     return _printable(text) or ""
