@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 PROGRAM: Final = "otel-mlflow-context"
 USAGE_ERROR: Final = 2
 """The exit status of wrong usage, and of an extra that is not installed: argparse's."""
-_MAX_SECONDS: Final = 3600
+_MAX_TIMEOUT: Final = 3600
 
 
 def print_error(problem: object) -> None:
@@ -24,9 +24,9 @@ def print_error(problem: object) -> None:
 def seconds(text: str) -> float:
     """A time limit as an argument: more than 0, at most an hour."""
     value = float(text)
-    if not 0 < value <= _MAX_SECONDS:
+    if not 0 < value <= _MAX_TIMEOUT:
         raise argparse.ArgumentTypeError(
-            f"must be more than 0, at most {_MAX_SECONDS}, got {text!r}"
+            f"must be more than 0, at most {_MAX_TIMEOUT}, got {text!r}"
         )
     return value
 

@@ -1,10 +1,10 @@
 """The names of all environment variables that this package reads.
 
 ``opentelemetry-instrument`` makes a command-line flag of every name here that starts with
-``OTEL_`` (entry point group ``opentelemetry_environment_variables``). What each of ours
-means is documented once, at its field of `Settings`. OpenTelemetry's own variables, ``OTEL_RESOURCE_ATTRIBUTES``
+``OTEL_`` (entry point group ``opentelemetry_environment_variables``). What each of ours means is
+documented at its field of `Settings`. OpenTelemetry's own variables, ``OTEL_RESOURCE_ATTRIBUTES``
 and ``OTEL_SERVICE_NAME``, are the SDK's to read and to declare: a flag that two modules declare
-stops ``opentelemetry-instrument``. What the platforms set is in `detectors.platforms`.
+stops ``opentelemetry-instrument``. The platforms' variables are in `detectors.platforms`.
 """
 
 OTEL_MLFLOW_CONTEXT_METADATA_KEYS = "OTEL_MLFLOW_CONTEXT_METADATA_KEYS"
