@@ -19,7 +19,7 @@ SERVICE = ROOT / "examples" / "fastapi_service"
     importlib.util.find_spec("opentelemetry.instrumentation.fastapi") is None,
     reason="opentelemetry-instrumentation-fastapi is not installed",
 )
-def test_a_service_without_a_line_of_tracing_is_found_by_version_session_and_user() -> None:
+def test_traces_of_a_service_without_tracing_code_are_found_by_version_session_and_user() -> None:
     result = subprocess.run(
         [sys.executable, SERVICE / "run.py"],
         check=True,
@@ -46,7 +46,7 @@ def test_a_service_without_a_line_of_tracing_is_found_by_version_session_and_use
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the example ends its processes by signals")
-def test_two_services_know_who_asks_and_the_vendor_does_not() -> None:
+def test_two_services_have_the_session_and_the_vendor_gets_no_baggage() -> None:
     result = subprocess.run(
         [sys.executable, ROOT / "examples" / "two_services" / "run.py"],
         check=True,
