@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,3 +50,18 @@ def test_a_part_imports_only_from_parts_above_it(part: str) -> None:
     modules = sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
     above = parts()[: parts().index(part) + 1]
     assert {name for module in modules for name in imports(module)} <= set(above)
+
+
+def test_every_make_target_that_it_names_exists() -> None:
+    listed = subprocess.run(["make", "help"], cwd=ROOT, check=True, capture_output=True, text=True)
+    targets = {line.split()[0] for line in listed.stdout.splitlines()}
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", PAGE.read_text(), re.MULTILINE))
+    assert {"test", "lint", "help"} <= named <= targets
+
+
+def test_every_file_that_it_names_exists() -> None:
+    named = set(re.findall(r"`([\w./]+\.(?:py|md|toml|txt)|[\w./]+/)`", PAGE.read_text()))
+    assert len(named) > 20
+    # Paths of the package are given without its name, files of a folder without the folder's.
+    folders = [ROOT, PACKAGE, PACKAGE / "detectors", PACKAGE / "detectors" / "platforms"]
+    assert [it for it in named if not any((folder / it).exists() for folder in folders)] == []
