@@ -1,6 +1,6 @@
 """The tables of docs/detection.md are those of the code.
 
-`python tests/test_detection_page.py` writes them anew.
+`python tests/detectors/test_detection_page.py` writes them anew.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ def row(platform: Platform) -> str:
         f"`{name}`" + ("" if wanted is True else " unset" if wanted is False else f"=`{wanted}`")
         for name, wanted in platform.conditions.items()
     )
-    says = [
-        f"{fact}: {', '.join(f'`{name}`' for name in variables_of(' '.join(readings)))}"
+    values = [
+        f"{fact}: {', '.join(dict.fromkeys(f'`{it}`' for it in variables_of(' '.join(readings))))}"
         for fact, readings in platform.readings.items()
         if fact != "cloud"
     ]
-    says += [f"cloud: {it}" for it in platform.readings.get("cloud", ())]
-    return f"| [{platform.name}]({platform.page}) | {known_by} | {'; '.join(says) or 'nothing'} |"
+    values += [f"cloud: {it}" for it in platform.readings.get("cloud", ())]
+    return f"| [{platform.name}]({platform.page}) | {known_by} | {'; '.join(values) or 'nothing'} |"
 
 
 def table(kind: str) -> str:
-    header = "| Platform | Known by | Says |\n|---|---|---|\n"
+    header = "| Platform | Detected by | Values from |\n|---|---|---|\n"
     return header + "\n".join(map(row, TABLES[kind]))
 
 
@@ -47,7 +47,7 @@ def marked(kind: str) -> re.Pattern[str]:
 @pytest.mark.parametrize("kind", ["runtime", "CI"])
 def test_the_tables_are_those_of_the_code(kind: str) -> None:
     [written] = marked(kind).findall(PAGE.read_text())
-    assert written == table(kind), "python tests/test_detection_page.py writes it anew"
+    assert written == table(kind), "python tests/detectors/test_detection_page.py writes it anew"
 
 
 def test_the_worked_dockerfile_is_that_of_the_build_stamps_page() -> None:
