@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,7 @@ _SITE = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
 _SCRIPT = """\
 #!{python}
 import sys
-from {module} import {function}
+from {module} import {name}
 if __name__ == '__main__':
     sys.argv[0] = sys.argv[0].removesuffix('.exe')
     sys.exit({function}())
@@ -95,7 +96,12 @@ class Environment:
         module, _, function = target.partition(":")
         script = self.bin / name
         script.write_text(
-            _SCRIPT.format(python=self.python, module=module, function=function.partition(".")[0])
+            _SCRIPT.format(
+                python=self.python,
+                module=module,
+                name=function.partition(".")[0],
+                function=function,
+            )
         )
         script.chmod(0o755)
         return script
@@ -123,8 +129,10 @@ def make_environment(folder: Path, wheels: list[Wheel], launchers: list[str]) ->
     subprocess.run(
         [
             *(sys.executable, "-m", "pip", "--python", environment.python, "install", "--quiet"),
-            *("--no-index", "--no-deps", "--no-compile", "--disable-pip-version-check", *files),
+            *("--no-index", "--no-deps", "--no-compile", "--ignore-installed", *files),
         ],
+        # Nothing of how pip is configured here.
+        env={"PATH": os.defpath, "PIP_CONFIG_FILE": os.devnull},
         check=True,
         capture_output=True,
     )
