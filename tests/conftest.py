@@ -110,7 +110,7 @@ def repository(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def commit(repository: Path) -> str:
-    """The repository's commit, as git says."""
+    """The repository's commit, from git."""
     return git(repository, "rev-parse", "HEAD")
 
 

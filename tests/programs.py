@@ -30,7 +30,7 @@ def ask(question, **update):
         mlflow.update_current_trace(**update)
     return retrieve(question)
 """
-# What MLflow's public API says of the newest trace, or of each.
+# The newest trace, or each, as MLflow's public API returns it.
 READ = """
 def read():
     mlflow.flush_trace_async_logging()

@@ -1,4 +1,4 @@
-"""Every process fact of the tables: as a Resource says it, and as a root span and MLflow do."""
+"""Every process fact: as resource attributes, and as root span attributes and trace metadata."""
 
 from __future__ import annotations
 

@@ -103,11 +103,11 @@ def test_an_image_knows_its_commit(checkout, tmp_path, build):
     )
 
     assert ran.returncode == 0, ran.stderr
-    assert ran.stderr == ""  # nothing to complain of
-    said = dict(line.split(" = ", 1) for line in ran.stdout.splitlines())
-    assert said["vcs.ref.head.revision"] == commit
+    assert ran.stderr == ""  # no warnings
+    printed = dict(line.split(" = ", 1) for line in ran.stdout.splitlines())
+    assert printed["vcs.ref.head.revision"] == commit
     if build is not from_git:  # pip keeps the address that it was given: here, a folder's
-        assert said["vcs.repository.url.full"] == "https://github.com/acme/greeter"
-    if build is not with_a_stamp:  # the stamp's version is what a variable or a tag said
-        assert said["service.version"] == "1.2.0"
+        assert printed["vcs.repository.url.full"] == "https://github.com/acme/greeter"
+    if build is not with_a_stamp:  # the stamp's version is that of a variable or a tag
+        assert printed["service.version"] == "1.2.0"
     assert {path: path.stat().st_mtime_ns for path in image.rglob("*")} == before

@@ -35,10 +35,10 @@ def work(name):
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     provider.get_tracer("test").start_span("ask").end()
     [span] = exporter.get_finished_spans()
-    said = {key: value for key, value in span.attributes.items() if key.startswith("mlflow.")}
+    facts = {key: value for key, value in span.attributes.items() if key.startswith("mlflow.")}
     resource = {key: span.resource.attributes.get(key) for key in detect_resource().attributes}
     with open(name + ".json", "w") as file:
-        json.dump([os.getpid(), times, said, resource == dict(detect_resource().attributes)], file)
+        json.dump([os.getpid(), times, facts, resource == dict(detect_resource().attributes)], file)
 
 if __name__ == "__main__":
     work("parent")
@@ -71,9 +71,9 @@ def test_each_process_has_the_same_facts_and_finds_them_once(repository, commit,
         for name in ("parent", "worker-1", "worker-2")
     ]
     assert len({process for process, *_ in answers}) == 3
-    for _, times, said, is_same in answers:
+    for _, times, facts, is_same in answers:
         assert times == 1
         assert is_same
-        assert said["mlflow.source.git.commit"] == commit
-        assert said["mlflow.source.git.dirty"] == "false"
-        assert said["mlflow.source.name"] == "job.py"
+        assert facts["mlflow.source.git.commit"] == commit
+        assert facts["mlflow.source.git.dirty"] == "false"
+        assert facts["mlflow.source.name"] == "job.py"

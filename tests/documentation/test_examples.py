@@ -1,4 +1,4 @@
-"""The examples do what they say."""
+"""The examples print what their READMEs show."""
 
 from __future__ import annotations
 

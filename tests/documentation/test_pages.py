@@ -52,7 +52,7 @@ def run(code: str, uri: str, folder: Path) -> str:
 )
 def test_the_documentations_code_runs(code: str, server: Any, tmp_path: Path) -> None:
     output = run(code, server.uri, tmp_path)
-    # What the block says that it prints is what it prints.
+    # The output is that of the comments behind each print.
     assert output.splitlines() == re.findall(r"^ *print\(.*\)  # (.*)$", code, re.MULTILINE)
 
 

@@ -1,4 +1,4 @@
-"""The README's commands and code do what it says."""
+"""The README's commands and code work, and its numbers are the package's."""
 
 from __future__ import annotations
 
