@@ -7,7 +7,7 @@ OLDEST := .venv-oldest
 # Most tests wait for servers, which the tests of one file share.
 PYTEST := -m pytest -n 4 --dist loadfile
 
-.PHONY: help demo test test-middle test-oldest lint bench clean
+.PHONY: help demo test test-middle test-oldest lint bench release clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ lint: $(VENV)/ready  ## check style and types
 
 bench: $(VENV)/ready  ## measure the overhead beside alternatives; ARGS are sections, such as "spans"
 	$(VENV)/bin/python benchmarks/run.py $(ARGS)
+
+release: $(VENV)/ready  ## build sdist, wheel, SBOM and hashes of the last commit into dist/, and check them
+	$(VENV)/bin/python .ci/release.py
 
 clean:  ## remove the environments
 	rm -rf $(VENV) $(MIDDLE) $(OLDEST)
