@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -23,10 +24,12 @@ def test_its_first_commands_are_targets_that_exist() -> None:
         subprocess.run([*command.split(), "--dry-run"], cwd=ROOT, check=True, capture_output=True)
 
 
-def test_the_quickstart_finds_its_own_traces() -> None:
+def test_the_quickstart_finds_its_own_traces(repository: Path) -> None:
+    shutil.copy(ROOT / "examples" / "quickstart.py", repository)
     result = subprocess.run(
-        [sys.executable, "examples/quickstart.py"],
-        cwd=ROOT,
+        [sys.executable, "quickstart.py"],
+        cwd=repository,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
         check=True,
         capture_output=True,
         text=True,
