@@ -49,7 +49,8 @@ def main() -> None:
         check_contents(*artifacts)
 
         step("checking the metadata")
-        print(run(sys.executable, "-m", "twine", "--no-color", "check", "--strict", *artifacts), end="")
+        twine = (sys.executable, "-m", "twine", "--no-color")
+        print(run(*twine, "check", "--strict", *artifacts), end="")
 
         step("installing each in an empty environment, and running the quickstart")
         environments = [folder / "sdist", folder / "wheel"]
