@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any, Final
 
 from otel_mlflow_context.context.active_traces import ACTIVE_TRACES, record
@@ -20,6 +21,8 @@ except ImportError as error:
 ACTIVE_TRACES.enabled = True
 _logger = logging.getLogger(__name__)
 
+# In a key of trace metadata: see `semconv.is_allowed_key`.
+_NOT_ALLOWED: Final = re.compile(r"[^A-Za-z0-9_.:/~-]")
 _MAX_KEY_LENGTH: Final = MAX_LENGTH - len(FEATURE_FLAG_PREFIX)
 
 
@@ -44,7 +47,7 @@ class FeatureFlagHook(Hook):
         hints: object,  # noqa: ARG002
     ) -> None:
         try:
-            key = clean(hook_context.flag_key.replace(",", " "), _MAX_KEY_LENGTH)
+            key = clean(_NOT_ALLOWED.sub(" ", hook_context.flag_key), _MAX_KEY_LENGTH)
             variant = clean(details.variant or details.value)
             if key and variant and details.error_code is None and details.reason != Reason.ERROR:
                 record({FEATURE_FLAG_PREFIX + key: variant})

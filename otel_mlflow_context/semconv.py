@@ -5,6 +5,8 @@ The two tables list which resource attribute or baggage key becomes which trace 
 
 from __future__ import annotations
 
+import functools
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -145,3 +147,45 @@ RESERVED: Final = frozenset(
     name for fact in (*PROCESS_FACTS, *REQUEST_FACTS) for name in (fact.metadata, fact.attribute)
 ) | {METADATA_KEYS}
 """Names on the root span or in the metadata that the tables give a meaning."""
+
+# --- Which other keys may be trace metadata ------------------------------------------------------
+
+MAX_KEY_LENGTH: Final = 250
+"""Characters: the column of metadata keys in MLflow's database."""
+MAX_DECLARED: Final = 32
+"""Declared keys of a trace, by the setting, by the span and by code together."""
+NAMESPACES_OF_MLFLOW: Final = ("mlflow.", "gen_ai.")
+"""The prefixes of all metadata, tags and attributes that MLflow reads itself; the two attributes
+without one of them, `session.id` and `user.id`, are in the table. A test looks for others."""
+
+# What MLflow allows in names of parameters and tags (mlflow/utils/validation.py), and "~" before
+# the digest of a name that was cut; but ASCII only, and no space at the end: MySQL takes letters
+# with and without accents, and a space more or less, for the same key.
+_KEY: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.:/~ -]*[A-Za-z0-9_.:/~-])?")
+_NO_FOLDERS: Final = frozenset({"", ".", ".."})
+# In lower case, because MySQL ignores it.
+_RESERVED_ANYWAY: Final = frozenset(name.lower() for name in RESERVED)
+
+
+@functools.lru_cache(maxsize=4_096)
+def is_allowed_key(key: str, declared: tuple[str, ...] = ()) -> bool:
+    """Whether a key that is not in the tables may be trace metadata.
+
+    This is the one answer for spans, baggage, resources and code, and for every path to MLflow.
+
+    Args:
+        key: of any form.
+        declared: the keys of the setting `metadata_keys`; whoever runs the program may declare
+            attributes that MLflow reads too, though none of the name ``mlflow.*``.
+
+    >>> [is_allowed_key(key) for key in ("tenant", "mlflow.trace.cost", "MLflow.x", "App_Version")]
+    [True, False, False, False]
+    """
+    if len(key) > MAX_KEY_LENGTH or not _KEY.fullmatch(key):
+        return False
+    lower = key.lower()
+    if lower.startswith("mlflow.") or lower in _RESERVED_ANYWAY:
+        return False
+    if lower.startswith(NAMESPACES_OF_MLFLOW) and key not in declared:
+        return False
+    return _NO_FOLDERS.isdisjoint(key.split("/"))  # MLflow's file store makes a path of a key

@@ -17,8 +17,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span
 from opentelemetry.trace import get_current_span
 
-from otel_mlflow_context.facts.metadata import merge_facts, tag_attributes
-from otel_mlflow_context.facts.request import MAX_FEATURE_FLAGS
+from otel_mlflow_context.facts.metadata import MAX_FEATURE_FLAGS, merge_facts, with_tags
 from otel_mlflow_context.mlflow_client import in_memory_trace
 from otel_mlflow_context.mlflow_client.sdk_internals import active_trace_id
 from otel_mlflow_context.mlflow_client.span_attributes import encoded
@@ -136,5 +135,5 @@ def _attributes(span: Span, facts: Mapping[str, str]) -> Mapping[str, str]:
     if flags and sum(key.startswith(FEATURE_FLAG_PREFIX) for key in present) >= MAX_FEATURE_FLAGS:
         facts = {key: value for key, value in facts.items() if key not in flags}
     if settings.tags and settings.is_trace_boundary(span.parent):
-        facts = {**facts, **tag_attributes(facts)}
+        return with_tags(facts, settings.metadata_keys)
     return facts

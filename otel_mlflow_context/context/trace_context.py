@@ -14,16 +14,26 @@ from opentelemetry import context as context_api
 from opentelemetry.context import Context
 
 from otel_mlflow_context.facts.request import set_request_facts
-from otel_mlflow_context.facts.values import MAX_LENGTH, clean, max_length, request_value
-from otel_mlflow_context.semconv import CLIENT_REQUEST_ID, REQUEST_FACTS, SESSION_ID, USER_ID
+from otel_mlflow_context.facts.values import clean, max_length, request_value
+from otel_mlflow_context.semconv import (
+    CLIENT_REQUEST_ID,
+    MAX_DECLARED,
+    MAX_KEY_LENGTH,
+    NAMESPACES_OF_MLFLOW,
+    PROCESS_FACTS,
+    REQUEST_FACTS,
+    SESSION_ID,
+    USER_ID,
+    is_allowed_key,
+)
 from otel_mlflow_context.settings import current_settings
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-_MLFLOW: Final = "mlflow."
 _ARGUMENTS: Final = frozenset(
     name for fact in REQUEST_FACTS for name in (fact.attribute, fact.metadata)
 )
+_PROCESS_METADATA: Final = frozenset(fact.metadata for fact in PROCESS_FACTS)
 
 # What `__exit__` has to undo, per task and thread: one object may be entered by many at a time.
 _open_blocks: ContextVar[tuple[Token[Context], ...]] = ContextVar("open_blocks", default=())
@@ -42,8 +52,8 @@ class trace_context:  # noqa: N801  # used like a function, as contextlib's are
         user_id: the end user, of the same form.
         request_id: the application's own id of this request, of the same form, of at most 50
             characters; it becomes the trace's client request id.
-        metadata: more trace metadata, text by name. Names have at most 250 characters, no comma,
-            and do not start with ``mlflow.``.
+        metadata: more trace metadata, text by name, at most 32. Names are letters and digits of
+            ASCII, spaces and any of ``_ . : / ~ -``, and do not start with ``mlflow.``.
 
     None and blank text are not set.
 
@@ -200,6 +210,8 @@ def _metadata(metadata: object) -> dict[str, str]:
         raise ValueError(  # noqa: TRY004
             f"metadata must be a mapping of names to text, not {type(metadata).__name__}"
         )
+    if len(metadata) > MAX_DECLARED:
+        raise ValueError(f"metadata must have at most {MAX_DECLARED} names, got {len(metadata)}")
     return {
         key: text
         for name, value in metadata.items()
@@ -208,13 +220,16 @@ def _metadata(metadata: object) -> dict[str, str]:
 
 
 def _metadata_key(name: object) -> str:
-    if not isinstance(name, str) or not name or clean(name) != name or "," in name:
-        raise ValueError(
-            f"a name in metadata must be text of 1 to {MAX_LENGTH} characters without control "
-            f"characters or commas, got {name!r}"
-        )
     if name in _ARGUMENTS:
         raise ValueError(f"metadata must not have {name!r}, which is an argument of its own")
-    if name.startswith(_MLFLOW):
-        raise ValueError(f"a name in metadata must not start with {_MLFLOW!r}, got {name!r}")
+    if isinstance(name, str) and name.lower().startswith(NAMESPACES_OF_MLFLOW):
+        raise ValueError(
+            f"a name in metadata must not start with {' or '.join(map(repr, NAMESPACES_OF_MLFLOW))}"
+            f", got {name!r}"
+        )
+    if not isinstance(name, str) or not (name in _PROCESS_METADATA or is_allowed_key(name)):
+        raise ValueError(
+            f"a name in metadata must be text of 1 to {MAX_KEY_LENGTH} letters and digits of "
+            f"ASCII, spaces and any of _ . : / ~ -, got {name!r}"
+        )
     return name

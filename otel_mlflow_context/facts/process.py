@@ -42,7 +42,7 @@ def process_facts(layers: Iterable[Mapping[str, object]], settings: Settings) ->
     declared = {
         key: value for key in settings.metadata_keys if (value := _first(layers, key)) is not None
     }
-    return merge_facts(facts, attributes_from_metadata(declared))
+    return merge_facts(facts, attributes_from_metadata(declared, settings.metadata_keys))
 
 
 def _without_defaults(attributes: Mapping[str, object]) -> Mapping[str, object]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from otel_mlflow_context.facts.metadata import metadata_from_attributes
+from otel_mlflow_context.facts.metadata import allowed_metadata, metadata_from_attributes
 from otel_mlflow_context.facts.process import process_facts
-from otel_mlflow_context.facts.values import clean
 from otel_mlflow_context.semconv import GIT_METADATA
 from otel_mlflow_context.settings import Settings
 
@@ -21,13 +20,10 @@ def metadata_from_span(
         resource: the attributes of its resource, in the names of the semantic conventions.
         settings: `metadata_keys` and `source_type` are used.
     """
-    own = metadata_from_attributes(attributes)
-    declared = {
-        key: value
-        for key in settings.metadata_keys
-        if (value := clean(attributes.get(key))) is not None
-    }
-    others = metadata_from_attributes(process_facts([resource], settings))
+    declared = settings.metadata_keys
+    own = metadata_from_attributes(attributes, declared)
+    declared_here = {key: attributes[key] for key in declared if key in attributes}
+    others = metadata_from_attributes(process_facts([resource], settings), declared)
     if not GIT_METADATA.isdisjoint(own):
         others = {key: value for key, value in others.items() if key not in GIT_METADATA}
-    return {**others, **declared, **own}
+    return allowed_metadata({**others, **declared_here, **own}, declared)

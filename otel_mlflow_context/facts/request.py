@@ -9,7 +9,11 @@ from opentelemetry import baggage
 from opentelemetry import context as context_api
 from opentelemetry.context import Context
 
-from otel_mlflow_context.facts.metadata import attributes_from_metadata, merge_facts
+from otel_mlflow_context.facts.metadata import (
+    MAX_FEATURE_FLAGS,
+    attributes_from_metadata,
+    merge_facts,
+)
 from otel_mlflow_context.facts.values import MAX_LENGTH, clean, max_length, request_value
 from otel_mlflow_context.semconv import (
     FEATURE_FLAG_PREFIX,
@@ -17,16 +21,13 @@ from otel_mlflow_context.semconv import (
     REQUEST_FACTS,
     SESSION_ID,
     USER_ID,
+    is_allowed_key,
 )
 from otel_mlflow_context.settings import Settings
 
 # The key of `trace_context(metadata=...)`: in the context but not in its baggage, so that these
 # entries never leave the process.
 _METADATA: Final = context_api.create_key("otel-mlflow-context-metadata")
-
-# A span keeps 128 attributes and drops the oldest: baggage with more flags than this, made by
-# mistake or with intent, must not push out the process facts.
-MAX_FEATURE_FLAGS: Final = 64
 
 _NOTHING: Final[Mapping[str, str]] = {}
 # Names instead of a loop over the table, which would take a noticeable part of a span's time.
@@ -89,7 +90,7 @@ class RequestFacts:
         if self._protects_users:
             facts = apply_user_id_setting(facts, self._settings)
         if metadata and isinstance(metadata, Mapping):
-            facts = merge_facts(facts, attributes_from_metadata(metadata))
+            facts = merge_facts(facts, attributes_from_metadata(metadata, self._declared))
         return facts
 
     def _from_baggage(self, entries: Mapping[str, object]) -> dict[str, str]:
@@ -103,7 +104,7 @@ class RequestFacts:
             # `in` takes half as long as `startswith`, and most entries are no flags.
             elif FEATURE_FLAG_PREFIX in key and flags < MAX_FEATURE_FLAGS:
                 value = clean(raw)
-                if value and key.startswith(FEATURE_FLAG_PREFIX) and clean(key) == key:
+                if value and key.startswith(FEATURE_FLAG_PREFIX) and is_allowed_key(key):
                     facts[key] = value
                     flags += 1
         if _SESSION_ALIAS in facts:

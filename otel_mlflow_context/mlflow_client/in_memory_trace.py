@@ -31,12 +31,14 @@ from otel_mlflow_context.semconv import (
 )
 from otel_mlflow_context.settings import current_settings
 
+_MAX_ENTRIES: Final = 200
+"""Of a trace's metadata, by many updates; no single one comes near."""
 # What MLflow detects itself (mlflow/tracing/utils/environment.py).
 _DETECTED_BY_MLFLOW: Final = GIT_METADATA | {MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE}
 
 
 def update_on_start(
-    span: Span, facts: Mapping[str, str], *, sets_metadata: bool
+    span: Span, facts: Mapping[str, str], declared: tuple[str, ...], *, sets_metadata: bool
 ) -> tuple[Mapping[str, str], bool]:
     """Write facts to the in-memory trace of a span that starts, where there is one already.
 
@@ -45,18 +47,18 @@ def update_on_start(
         in-memory trace: then MLflow's SDK reads this span, and its attributes must be `encoded`.
     """
     configured = {key: str(value) for key, value in sdk_internals.configured_metadata().items()}
-    facts = merge_facts(facts, attributes_from_metadata(configured))
+    facts = merge_facts(facts, attributes_from_metadata(configured, declared))
     settings = current_settings()
     if settings.user_id != "plain":
         facts = apply_user_id_setting(facts, settings)
     with sdk_internals.in_memory_trace(span.context.trace_id) as trace:
         if trace is not None and sets_metadata and not sdk_internals.is_remote(trace):
-            metadata = _merge(trace.info, metadata_from_attributes(facts))
-            facts = merge_facts(facts, attributes_from_metadata(metadata))
+            metadata = _merge(trace.info, metadata_from_attributes(facts, declared))
+            facts = merge_facts(facts, attributes_from_metadata(metadata, declared))
         return facts, trace is not None
 
 
-def update_on_end(span: ReadableSpan) -> None:
+def update_on_end(span: ReadableSpan, declared: tuple[str, ...]) -> None:
     """Write the facts of a root span that has ended to its in-memory trace, and the trace's back.
 
     For a trace that was not there in `update_on_start`, because MLflow's processor comes after
@@ -65,8 +67,10 @@ def update_on_end(span: ReadableSpan) -> None:
     with sdk_internals.in_memory_trace(span.context.trace_id) as trace:
         if trace is None or sdk_internals.is_remote(trace):
             return
-        metadata = _merge(trace.info, metadata_from_attributes(decoded(span.attributes or {})))
-    sdk_internals.set_attributes_after_end(span, encoded(attributes_from_metadata(metadata)))
+        facts = metadata_from_attributes(decoded(span.attributes or {}), declared)
+        metadata = _merge(trace.info, facts)
+    attributes = encoded(attributes_from_metadata(metadata, declared))
+    sdk_internals.set_attributes_after_end(span, attributes)
 
 
 def update(otel_trace_id: int, facts: Mapping[str, str]) -> bool:
@@ -75,7 +79,12 @@ def update(otel_trace_id: int, facts: Mapping[str, str]) -> bool:
         if trace is not None and not sdk_internals.is_remote(trace):
             metadata = metadata_from_attributes(facts)
             request_id = metadata.pop(MLFLOW_CLIENT_REQUEST_ID, None)
-            trace.info.trace_metadata.update(metadata)
+            present = trace.info.trace_metadata
+            present |= {
+                key: value
+                for key, value in metadata.items()
+                if key in present or len(present) < _MAX_ENTRIES
+            }
             if request_id:
                 trace.info.client_request_id = request_id
         return trace is not None

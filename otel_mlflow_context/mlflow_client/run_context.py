@@ -31,4 +31,5 @@ class ProcessRunContext(RunContextProvider):  # type: ignore[misc]  # MLflow has
         ``mlflow.source.type`` is always the kind of run: MLflow's UI has icons for no other.
         """
         settings = replace(current_settings(), source_type="kind")
-        return metadata_from_attributes(process_facts([detect_resource().attributes], settings))
+        facts = process_facts([detect_resource().attributes], settings)
+        return metadata_from_attributes(facts, settings.metadata_keys)

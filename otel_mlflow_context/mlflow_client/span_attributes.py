@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from otel_mlflow_context.facts.metadata import fact_keys, tag_attributes
+from otel_mlflow_context.facts.metadata import fact_keys, metadata_key
+from otel_mlflow_context.semconv import MLFLOW_TRACE_TAG_PREFIX
 
 # Of a `ReadableSpan`, but for its attributes.
 _FIELDS: Final = (
@@ -33,7 +34,8 @@ def encoded(attributes: Mapping[str, str]) -> dict[str, str]:
 def decoded(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes with those of `encoded` as plain text."""
     decoded = dict(attributes)
-    for key in (*fact_keys(attributes), *tag_attributes(attributes)):
+    keys = fact_keys(attributes)
+    for key in (*keys, *(MLFLOW_TRACE_TAG_PREFIX + metadata_key(key) for key in keys)):
         value = decoded.get(key)
         if isinstance(value, str) and value.startswith('"') and _is_json(value):
             decoded[key] = json.loads(value)

@@ -16,7 +16,7 @@ from otel_mlflow_context.facts.metadata import (
     attributes_from_metadata,
     merge_facts,
     metadata_from_attributes,
-    tag_attributes,
+    with_tags,
 )
 from otel_mlflow_context.facts.process import process_facts
 from otel_mlflow_context.facts.request import RequestFacts
@@ -145,7 +145,7 @@ class MlflowContextSpanProcessor(SpanProcessor):
                 ACTIVE_TRACES.remove(span)
             if span.context.span_id in self._pending:
                 self._pending.discard(span.context.span_id)
-                in_memory_trace.update_on_end(span)
+                in_memory_trace.update_on_end(span, self._settings.metadata_keys)
         except Exception as error:
             self._log_once(error)
 
@@ -160,17 +160,19 @@ class MlflowContextSpanProcessor(SpanProcessor):
     def _merged(self, span: Span, facts: Mapping[str, str]) -> Mapping[str, str]:
         """The facts with those of the span and of MLflow's in-memory trace, and with tags."""
         present = span.attributes or {}
-        facts = merge_facts(facts, attributes_from_metadata(metadata_from_attributes(present)))
+        declared = self._settings.metadata_keys
+        own = metadata_from_attributes(present, declared)
+        facts = merge_facts(facts, attributes_from_metadata(own, declared))
         sets_metadata = self._settings.is_trace_boundary(span.parent)
         is_in_memory = False
         if MANAGER_MODULE in sys.modules:
             facts, is_in_memory = in_memory_trace.update_on_start(
-                span, facts, sets_metadata=sets_metadata
+                span, facts, declared, sets_metadata=sets_metadata
             )
             if not is_in_memory and span.parent is None and len(self._pending) < _MAX_PENDING:
                 self._pending.add(span.context.span_id)
         if self._settings.tags and sets_metadata:
-            facts = {**facts, **tag_attributes(facts)}
+            facts = with_tags(facts, declared)
         if is_in_memory:
             facts = encoded(facts)
         return {key: value for key, value in facts.items() if key not in present}

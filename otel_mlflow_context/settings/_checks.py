@@ -10,7 +10,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from otel_mlflow_context.semconv import CLIENT_REQUEST_ID, RESERVED, SESSION_ID, USER_ID
+from otel_mlflow_context.semconv import (
+    CLIENT_REQUEST_ID,
+    MAX_DECLARED,
+    SESSION_ID,
+    USER_ID,
+    is_allowed_key,
+)
 
 _REQUEST_HEADERS: Final = {"session": SESSION_ID, "user": USER_ID, "request": CLIENT_REQUEST_ID}
 """The names in the setting `request_headers`, and the baggage key of each."""
@@ -32,9 +38,12 @@ def _names(setting: str, value: str | Iterable[str]) -> tuple[str, ...]:
 
 def _metadata_keys(setting: str, value: str | Iterable[str]) -> tuple[str, ...]:
     keys = _names(setting, value)
-    if taken := [key for key in keys if key in RESERVED or key.startswith("mlflow.")]:
+    if len(keys) > MAX_DECLARED:
+        raise ValueError(f"{setting} must be at most {MAX_DECLARED} names, got {len(keys)}")
+    if wrong := [key for key in keys if not is_allowed_key(key, keys)]:
         raise ValueError(
-            f"{setting} must not be names that have a meaning already, got {listed(taken)}"
+            f"{setting} must not be names that have a meaning already, and of letters and digits "
+            f"of ASCII, spaces and any of _ . : / ~ -, got {listed(wrong)}"
         )
     return keys
 

@@ -185,13 +185,14 @@ def _probe() -> ReadableSpan:
 
 
 def _facts(root: ReadableSpan) -> tuple[FactCheck, ...]:
-    sent = metadata_from_attributes(root.attributes or {})
+    declared = current_settings().metadata_keys
+    sent = metadata_from_attributes(root.attributes or {}, declared)
     names = {
         fact.metadata: fact.name
         for fact in (*PROCESS_FACTS, *REQUEST_FACTS)
         if fact.metadata != MLFLOW_CLIENT_REQUEST_ID  # no metadata, and no request is here
     }
-    names |= {key: key for key in (*current_settings().metadata_keys, *sent) if key not in names}
+    names |= {key: key for key in (*declared, *sent) if key not in names}
     return tuple(FactCheck(name, key, sent.get(key)) for key, name in names.items())
 
 
