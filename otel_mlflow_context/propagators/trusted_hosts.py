@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -10,12 +11,16 @@ from urllib.parse import urlsplit
 from opentelemetry.trace import Span, SpanKind
 
 from otel_mlflow_context.settings import current_settings
+from otel_mlflow_context.settings.host_names import host_name
 
 # Where instrumentations of HTTP and RPC clients name a request's destination, in the semantic
 # conventions before and since 1.23.
 _URLS: Final = ("url.full", "http.url")
 _HOSTS: Final = ("server.address", "net.peer.name", "net.peer.ip", "http.host")
 _MESSAGING: Final = "messaging.system"
+_AUTHORITY: Final = re.compile(
+    r"([^@]*@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(:[0-9]{0,5})?"
+)
 _SCHEMES: Final = frozenset({"http", "https", "grpc", "ws", "wss"})
 
 
@@ -39,14 +44,15 @@ def is_trusted_url(url: str) -> bool:
 
 
 def _host(url: str) -> str:
-    """The host of a URL; nothing where it can be read in two ways."""
+    """The host of a URL; nothing where clients could read another one."""
     try:
         parts = urlsplit(url)
-        host, user_info = parts.hostname or "", parts.netloc.rpartition("@")[0]
     except ValueError:
         return ""
-    is_plain = url.isprintable() and "\\" not in url and "@" not in user_info
-    return host if is_plain and parts.scheme in _SCHEMES else ""
+    authority = _AUTHORITY.fullmatch(parts.netloc)
+    if not authority or "\\" in url or not url.isprintable() or parts.scheme not in _SCHEMES:
+        return ""
+    return authority["host"]
 
 
 def _all_trusted(hosts: Iterable[str]) -> bool:
@@ -57,15 +63,20 @@ def _all_trusted(hosts: Iterable[str]) -> bool:
 
 @functools.lru_cache(maxsize=1_024)
 def _matches(trusted: tuple[str, ...], host: str) -> bool:
-    from ipaddress import ip_address, ip_network
+    from ipaddress import IPv6Address, ip_address, ip_network
 
-    host = host.strip("[]").rstrip(".").lower()
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return bool(host) and any(
-            host == name or (name.startswith("*.") and host.endswith(name[1:])) for name in trusted
+    if name := host_name(host):
+        return any(
+            name == entry or (entry.startswith("*.") and name.endswith(entry[1:]))
+            for entry in trusted
         )
+    try:
+        is_version_6 = host.startswith("[") and host.endswith("]")
+        address = IPv6Address(host[1:-1]) if is_version_6 else ip_address(host)
+    except ValueError:
+        return False
+    if getattr(address, "scope_id", None):  # an interface of this machine
+        return False
     address = getattr(address, "ipv4_mapped", None) or address
-    networks = (ip_network(name) for name in trusted if name[-1].isdigit() or ":" in name)
+    networks = (ip_network(entry) for entry in trusted if entry[-1].isdigit() or ":" in entry)
     return any(address in network for network in networks if network.version == address.version)

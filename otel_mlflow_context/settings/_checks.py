@@ -17,6 +17,7 @@ from otel_mlflow_context.semconv import (
     USER_ID,
     is_allowed_key,
 )
+from otel_mlflow_context.settings.host_names import host_name
 
 _REQUEST_HEADERS: Final = {"session": SESSION_ID, "user": USER_ID, "request": CLIENT_REQUEST_ID}
 """The names in the setting `request_headers`, and the baggage key of each."""
@@ -24,7 +25,6 @@ LOOPBACK: Final = ("localhost", "127.0.0.0/8", "::1")
 _MAX_SECONDS: Final = 1e9
 # https://www.rfc-editor.org/rfc/rfc9110#name-tokens
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HOST_NAME: Final = re.compile(r"(?:\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_-]+)*")
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
 _FALSE: Final = frozenset({"false", "0", "no", "off"})
 
@@ -69,13 +69,14 @@ def _request_headers(setting: str, value: str | Mapping[str, str]) -> dict[str, 
 def _trusted_hosts(setting: str, value: str | Iterable[str]) -> tuple[str, ...]:
     if value is LOOPBACK:
         return LOOPBACK
-    hosts = tuple(host.lower() for host in _names(setting, value))
-    if wrong := [host for host in hosts if not (_is_network(host) or _HOST_NAME.fullmatch(host))]:
+    hosts = _names(setting, value)
+    wrong = [it for it in hosts if not (_is_network(it) or host_name(it.removeprefix("*.")))]
+    if wrong:
         raise ValueError(
             f'{setting} must be names ("api.internal"), suffixes ("*.svc.cluster.local"), '
             f'addresses or networks ("10.0.0.0/8"), without port or path, got {listed(wrong)}'
         )
-    return hosts
+    return tuple(host.lower() for host in hosts)
 
 
 def _is_network(text: str) -> bool:
