@@ -13,6 +13,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
 
+from opentelemetry.metrics import MeterProvider
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import StatusCode
@@ -20,6 +21,12 @@ from opentelemetry.trace import StatusCode
 from otel_mlflow_context.facts.metadata import metadata_from_attributes
 from otel_mlflow_context.facts.received_span import metadata_from_span
 from otel_mlflow_context.facts.values import request_value
+from otel_mlflow_context.mlflow_client.metrics import (
+    OVERFLOW,
+    SHUTDOWN,
+    UNAVAILABLE,
+    ExporterMetrics,
+)
 from otel_mlflow_context.mlflow_client.span_attributes import with_attributes
 from otel_mlflow_context.semconv import MLFLOW_CLIENT_REQUEST_ID, USER_ID
 from otel_mlflow_context.settings import current_settings
@@ -84,6 +91,7 @@ class MlflowSpanExporter(SpanExporter):
         experiment_id: takes the place of the name; by default ``MLFLOW_EXPERIMENT_ID``.
         metadata_keys: more attributes of the root span to write as metadata.
         timeout: seconds for one export, with all its attempts; by default 10.
+        meter_provider: of the exporter's own metrics; by default the global one.
 
     User, password, token, TLS, workspace and run are taken from MLflow's own variables.
 
@@ -91,7 +99,7 @@ class MlflowSpanExporter(SpanExporter):
         ValueError: an argument that is not allowed; the message names it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # by name, each with a default
         self,
         tracking_uri: str | None = None,
         *,
@@ -99,6 +107,7 @@ class MlflowSpanExporter(SpanExporter):
         experiment_id: str | None = None,
         metadata_keys: Iterable[str] | None = None,
         timeout: float | None = None,
+        meter_provider: MeterProvider | None = None,
     ) -> None:
         if timeout is not None and timeout <= 0:
             raise ValueError(f"timeout must be more than 0 seconds, got {timeout!r}")
@@ -117,6 +126,7 @@ class MlflowSpanExporter(SpanExporter):
         self._has_plugin = False
         """Whether the server makes metadata of root spans itself, once that is known."""
         self._retry_queue: deque[TraceUpdate] = deque(maxlen=_MAX_RETRIED)
+        self._metrics = ExporterMetrics(meter_provider)
         self._logged: set[str] = set()
         self._shut_down = False
         try:
@@ -130,29 +140,37 @@ class MlflowSpanExporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         if self._shut_down:
+            self._metrics.spans(len(spans), SHUTDOWN)
             return SpanExportResult.FAILURE
         deadline = time.monotonic() + self._timeout
         if current_settings().user_id != "plain":
             spans = [_with_allowed_user(span) for span in spans]
         stored: list[ReadableSpan] = []
         uncertain: list[TraceUpdate] = []
+        left_out: list[ReadableSpan] = []
         created: set[str] = set()
+        error_type: str | None = None
         try:
             if self._otlp is None:
                 self._otlp = self._connected(deadline)
             self._create_trace_infos(spans, _halfway_to(deadline), created)
-            self._store(self._otlp, list(spans), deadline, stored)
+            self._store(self._otlp, list(spans), deadline, stored, left_out)
         except (ServerUnavailable, RequestRejected) as error:
             self._log_once("spans are not stored in", error)
+            error_type = _error_type(error)
             if isinstance(error, ServerUnavailable) and error.uncertain:
                 lost = self._updates([span for span in spans if span not in stored])
                 uncertain = [replace(update, uncertain=True) for update in lost]
-        except Exception:
+        except Exception as error:
             _logger.exception("spans are not stored in MLflow")
+            error_type = type(error).__name__
+        self._metrics.spans(len(stored))
+        self._metrics.spans(len(spans) - len(stored) - len(left_out), error_type)
         try:
             updates = [it for it in self._updates(stored) if it.trace_id not in created]
             updates = [*self._take_retry_queue(), *updates]
-            self._retry_queue.extend(uncertain)  # for later: the server may still be at work
+            for update in uncertain:  # for later: the server may still be at work
+                self._enqueue(update)
             self._write(updates, deadline)
         except Exception:
             _logger.exception("metadata is not written to MLflow")
@@ -177,6 +195,7 @@ class MlflowSpanExporter(SpanExporter):
                 len(self._retry_queue),
                 self._client.server.name,
             )
+            self._metrics.metadata(len(self._take_retry_queue()), UNAVAILABLE)
         self._shut_down = True
         self._client.close()
 
@@ -201,8 +220,9 @@ class MlflowSpanExporter(SpanExporter):
         spans: list[ReadableSpan],
         deadline: float,
         stored: list[ReadableSpan],
+        left_out: list[ReadableSpan],
     ) -> None:
-        """Send spans, in parts if need be; those that are stored are added to `stored`.
+        """Send spans, in parts if need be; they are added to `stored` or to `left_out`.
 
         Raises:
             ServerUnavailable, RequestRejected: the server takes none of the rest.
@@ -216,10 +236,13 @@ class MlflowSpanExporter(SpanExporter):
             trace_ids, traces = zip(*_by_trace(spans).items(), strict=True)
             if len(traces) == 1:
                 _logger.warning("MLflow refused %s, it is left out: %s", trace_ids[0], rejected)
+                left_out += spans
+                self._metrics.spans(len(spans), _error_type(rejected))
                 return
             middle = len(traces) // 2
             for half in (traces[:middle], traces[middle:]):
-                self._store(otlp, [span for trace in half for span in trace], deadline, stored)
+                part = [span for trace in half for span in trace]
+                self._store(otlp, part, deadline, stored, left_out)
 
     # --- Metadata ----------------------------------------------------------------------------
 
@@ -256,7 +279,15 @@ class MlflowSpanExporter(SpanExporter):
     def _take_retry_queue(self) -> list[TraceUpdate]:
         updates = list(self._retry_queue)
         self._retry_queue.clear()
+        self._metrics.waiting(-len(updates))
         return updates
+
+    def _enqueue(self, update: TraceUpdate) -> None:
+        if len(self._retry_queue) == _MAX_RETRIED:  # the oldest goes
+            self._metrics.metadata(1, OVERFLOW)
+            self._metrics.waiting(-1)
+        self._metrics.waiting(1)
+        self._retry_queue.append(update)
 
     def _create_trace_infos(
         self, spans: Sequence[ReadableSpan], deadline: float, created: set[str]
@@ -272,6 +303,7 @@ class MlflowSpanExporter(SpanExporter):
             with contextlib.suppress(ServerUnavailable, RequestRejected):
                 self._client.create_trace_info(update, self._stored_in, deadline)
                 created.add(update.trace_id)
+                self._metrics.metadata()
 
         with contextlib.suppress(ServerUnavailable):
             if with_request_id and not self._client.sets_request_ids(deadline):
@@ -283,6 +315,7 @@ class MlflowSpanExporter(SpanExporter):
     def _write_one(self, update: TraceUpdate, deadline: float) -> None:
         try:
             self._client.write(update, self._stored_in, deadline)
+            self._metrics.metadata()
         except ServerUnavailable as error:
             self._retry(update, error)
         except RequestRejected as rejected:
@@ -290,26 +323,35 @@ class MlflowSpanExporter(SpanExporter):
             may_retry = update.failures < _MAX_FAILURES
             if update.uncertain and rejected.status == HTTPStatus.NOT_FOUND:
                 if may_retry:
-                    self._retry_queue.append(again)
+                    self._enqueue(again)
+                else:
+                    self._metrics.metadata(1, _error_type(rejected))
             elif rejected.status == HTTPStatus.INTERNAL_SERVER_ERROR and may_retry:
                 # A database that is locked answers so as well as a bug that stays.
                 self._retry(again, rejected)
-            elif rejected.status in _INVALID:
-                _logger.warning("MLflow refused the metadata of %s: %s", update.trace_id, rejected)
             else:
-                self._log_once("no metadata is written to", rejected)
+                self._metrics.metadata(1, _error_type(rejected))
+                if rejected.status in _INVALID:
+                    message = "MLflow refused the metadata of %s: %s"
+                    _logger.warning(message, update.trace_id, rejected)
+                else:
+                    self._log_once("no metadata is written to", rejected)
 
     def _retry(self, update: TraceUpdate, error: Exception) -> None:
         if len(self._retry_queue) == _MAX_RETRIED:
             self._log_once("metadata of the oldest traces is lost, too much waits for", error)
         self._log_once("metadata waits for", error)
-        self._retry_queue.append(update)
+        self._enqueue(update)
 
     def _log_once(self, what: str, error: Exception) -> None:
         if what not in self._logged:
             self._logged.add(what)
             advice = _ADVICE.get(error.status, "") if isinstance(error, RequestRejected) else ""
             _logger.warning("%s %s: %s%s", what, self._client.server.name, error, advice)
+
+
+def _error_type(error: ServerUnavailable | RequestRejected) -> str:
+    return str(error.status) if isinstance(error, RequestRejected) else UNAVAILABLE
 
 
 def _halfway_to(deadline: float) -> float:

@@ -20,6 +20,8 @@ from opentelemetry.sdk.environment_variables import (
     OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT,
     OTEL_TRACES_SAMPLER,
 )
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExportResult
@@ -28,6 +30,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from otel_mlflow_context.context.trace_context import trace_context
 from otel_mlflow_context.facts.metadata import metadata_from_attributes
 from otel_mlflow_context.mlflow_client.exporter import MlflowSpanExporter
+from otel_mlflow_context.mlflow_client.metrics import ERROR_TYPE, METADATA, SPANS
 from otel_mlflow_context.mlflow_client.rest import (
     Client,
     RequestRejected,
@@ -73,6 +76,8 @@ class Verification:
     """The address, without credentials."""
     trace_id: str | None = None
     """The trace that is stored; None when none is."""
+    health: str = "sent nothing"
+    """What the exporter has sent, dropped and not sent yet, by its own metrics."""
     problem: str | None = None
     """What went wrong, and what to do next."""
     facts: tuple[FactCheck, ...] = ()
@@ -103,6 +108,7 @@ class Verification:
             [
                 f"server  {self.server or 'none'}",
                 f"trace   {self.trace_id or 'none is stored'}",
+                f"health  {self.health}",
                 "",
                 *(f"{it.name:{names}}  {it.key:{keys}}  {self._state(it)}" for it in self.facts),
                 "",
@@ -142,7 +148,7 @@ def verify(*, timeout: float = 10.0) -> Verification:
         with contextlib.closing(_client()) as client:
             result.server = without_credentials(client.server.url)
             _check_experiment(client, timeout)
-            errors = _send(root, timeout)
+            errors = _send(root, timeout, result)
             metadata = _read_back(client, root, timeout, result)
         result.facts = tuple(replace(fact, arrived=metadata.get(fact.key)) for fact in result.facts)
         if not result.ok:
@@ -249,12 +255,14 @@ def _check_experiment(client: Client, timeout: float) -> None:
         )
 
 
-def _send(root: ReadableSpan, timeout: float) -> list[Exception | str]:
+def _send(root: ReadableSpan, timeout: float, result: Verification) -> list[Exception | str]:
     """Export the probe, and return what the exporter has logged."""
+    reader = InMemoryMetricReader()
     with _logged_errors() as errors:
-        exporter = MlflowSpanExporter(timeout=timeout)
+        exporter = MlflowSpanExporter(timeout=timeout, meter_provider=MeterProvider([reader]))
         stored = exporter.export([root]) is SpanExportResult.SUCCESS
         exporter.shutdown()
+    result.health = _health(reader)
     if not stored:
         no_route = (
             "the server takes no traces at /v1/traces ({}): it is older than MLflow 3.6, upgrade "
@@ -262,6 +270,25 @@ def _send(root: ReadableSpan, timeout: float) -> list[Exception | str]:
         )
         raise _Problem(f"the trace is not stored: {_first_advice(errors, no_route=no_route)}")
     return errors
+
+
+def _health(reader: InMemoryMetricReader) -> str:
+    labels = {SPANS: "spans", METADATA: "traces' metadata"}
+    data = reader.get_metrics_data()
+    counts = [
+        (labels[metric.name], point)
+        for resource in (data.resource_metrics if data else ())
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        if metric.name in labels
+        for point in metric.data.data_points
+        if isinstance(point, NumberDataPoint) and point.value
+    ]
+    return ", ".join(
+        f"{point.value} {label} {f'dropped ({reason})' if reason else 'sent'}"
+        for label, point in counts
+        for reason in [(point.attributes or {}).get(ERROR_TYPE)]
+    )
 
 
 def _read_back(
