@@ -1,4 +1,4 @@
-"""Every MLflow trace says which code, deployment, user and session produced it.
+"""Adds code version, deployment, user and session to the metadata of every MLflow trace.
 
 Importing this package imports neither mlflow nor git: a name is loaded when it is first used.
 """

@@ -24,7 +24,7 @@ from otel_mlflow_context.semconv import PLUGIN_PATH
 from otel_mlflow_context.settings import environment_variables as env
 
 _TRANSIENT: Final = frozenset({429, 502, 503, 504})
-"""Answers that say "later": https://opentelemetry.io/docs/specs/otlp/#retryable-response-codes"""
+"""Statuses that ask for a retry: https://opentelemetry.io/docs/specs/otlp/#retryable-response-codes"""
 _OF_PROXIES: Final = frozenset({502, 504})
 """Those of them that a proxy gives for a server that may still be at work."""
 _FIRST_WAIT: Final = 0.25

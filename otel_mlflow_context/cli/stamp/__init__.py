@@ -14,11 +14,10 @@ if TYPE_CHECKING:
     from otel_mlflow_context.cli.console import Commands
 
 _DESCRIPTION: Final = """\
-Write the build stamp, otel-mlflow-context-stamp.json: a small file that says
-which commit, branch, tag, repository and version the working directory is,
-whether it has uncommitted changes, and when that was. The detectors read it
-where the program runs and there is no .git any more: in a container, a zip
-file, an installed wheel.
+Write the build stamp, otel-mlflow-context-stamp.json: a small file with the
+commit, branch, tag, repository and version of the working directory, whether it
+has uncommitted changes, and the time. The detectors read it where the program
+runs without .git: in a container, a zip file, an installed wheel.
 
 Run it where the checkout is: in the build stage of a Dockerfile, in a CI step.
 The file must travel with the program: beside its entry script or in a folder
