@@ -13,7 +13,14 @@ from typing import Any
 import pytest
 from documentation.markdown import DOCS, PAGES, ROOT, anchors, block, blocks, links, rows
 
-from otel_mlflow_context.semconv import PROCESS_FACTS, REQUEST_FACTS
+from otel_mlflow_context.facts.metadata import MAX_FEATURE_FLAGS, MAX_SIZE
+from otel_mlflow_context.mlflow_client import metrics
+from otel_mlflow_context.semconv import (
+    MAX_DECLARED,
+    MAX_KEY_LENGTH,
+    PROCESS_FACTS,
+    REQUEST_FACTS,
+)
 from otel_mlflow_context.settings import Settings, environment_variables, settings_from
 
 CONFIGURATION = ROOT / "docs" / "configuration.md"
@@ -102,6 +109,19 @@ def test_the_table_of_settings_has_each_with_its_default() -> None:
             field = name.removeprefix(PREFIX).lower()
             assert default == "none" or default.startswith("searched"), name
             assert not getattr(Settings(), field), name
+
+
+def test_the_table_of_metrics_has_those_of_the_exporter() -> None:
+    table = {row[0].strip("`") for row in rows(ROOT / "docs" / "opentelemetry.md")}
+    names = {metrics.SPANS, metrics.METADATA, metrics.WAITING}
+    assert {name for name in table if name.startswith("otel_mlflow_context.")} == names
+
+
+def test_the_limits_of_metadata_are_the_packages() -> None:
+    text = (ROOT / "docs" / "trace-metadata.md").read_text()
+    limits = f"at most {MAX_DECLARED} such keys and {MAX_FEATURE_FLAGS} feature flags, "
+    assert f"{limits}and {MAX_SIZE // 1_024} KiB of metadata" in text
+    assert f"1 to {MAX_KEY_LENGTH} ASCII letters" in text
 
 
 def test_a_setting_is_a_flag_of_opentelemetry_instrument(tmp_path: Path) -> None:
