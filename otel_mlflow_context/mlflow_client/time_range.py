@@ -27,20 +27,20 @@ def start_of(since: str | datetime | timedelta | None, now: datetime) -> int | N
     """
     if since is None:
         return None
-    if isinstance(since, timedelta):
-        start = now - since
-    elif isinstance(since, datetime):
-        start = since
-    elif ago := _AGO.fullmatch(since.strip()):
-        start = now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-    else:
-        try:
+    try:
+        if isinstance(since, timedelta):
+            start = now - since
+        elif isinstance(since, datetime):
+            start = since
+        elif ago := _AGO.fullmatch(since.strip()):
+            start = now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        else:
             start = datetime.fromisoformat(since.strip().replace("Z", "+00:00"))
-        except ValueError:
-            raise ValueError(
-                "since must be a time back from now, such as 30m, 12h, 7d or 2w, or a time such "
-                f"as 2026-11-01 or 2026-11-01T12:00:00Z, got {since!r}"
-            ) from None
-    if start.tzinfo is None:
-        start = start.replace(tzinfo=timezone.utc)
-    return int(start.timestamp() * _MS_PER_S)
+        if start.tzinfo is None:
+            start = start.replace(tzinfo=timezone.utc)
+        return int(start.timestamp() * _MS_PER_S)
+    except (ValueError, OverflowError):  # OverflowError: before the year 1
+        raise ValueError(
+            "since must be a time back from now, such as 30m, 12h, 7d or 2w, or a time such "
+            f"as 2026-11-01 or 2026-11-01T12:00:00Z, got {since!r}"
+        ) from None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from attacks import KEYS, MLFLOW_KEYS, claiming
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -290,3 +291,35 @@ def test_the_progress_bar_is_as_long_as_it_says(monkeypatch, capsys):
     half, _, rest = written.removeprefix("\r").partition("\r")
     assert half == f"[{'#' * (_BAR // 2)}{'.' * (_BAR // 2)}] 40 of 80 traces"
     assert rest == f"[{'#' * _BAR}] 80 of 80 traces\notel-mlflow-context: tr-1: no\n"
+
+
+def test_what_strangers_wrote_stays_as_it_is(server, experiment, plain, backfill, traces):
+    attacks = {
+        "keys": claiming(*(key for key in KEYS if key.isprintable() and 0 < len(key) <= 250)),
+        "values": claiming(*MLFLOW_KEYS[:30], value="x" * 10_000),
+        "many": claiming(*(f"key-{number}" for number in range(90)), value="x" * 10_000),
+        "flags": {f"feature_flag_{number:0230}": "\U0001f600" * 250 for number in range(90)},
+    }
+    left_out = ("mlflow.traceRequestId", "mlflow.traceTag.mlflow.trace.spansLocation")
+    facts = {"service.name": "qa", "service.version": "1.10"}
+    resources = {"": facts, "resource": {**facts, **attacks["keys"]}}
+    for resource in resources.values():
+        for attributes in ({}, *attacks.values()):
+            allowed = {key: value for key, value in attributes.items() if key not in left_out}
+            plain.ask(resource, MlflowContextSpanProcessor(Resource(facts)), **allowed)
+    before = traces(server.uri, experiment)
+
+    assert counts(backfill("--json"))["failed"] == 0
+
+    after = traces(server.uri, experiment)
+    assert len(before) == len(after) > 0
+    by_facts = {"app_version", "service_name"}
+    for then, now in zip(before, after, strict=True):
+        new = now.info.trace_metadata.keys() - then.info.trace_metadata.keys()
+        free = {key for key in new if key.startswith(("key-", "feature_flag_"))}
+        assert len(free) <= 64
+        assert new - free - {"mlflow.trace.session", "mlflow.trace.user"} <= by_facts
+        assert now.info.trace_metadata.items() >= then.info.trace_metadata.items()
+        assert now.info.tags == then.info.tags
+        assert mlflow.MlflowClient(server.uri).get_trace(now.info.trace_id) is not None
+    assert counts(backfill("--json"))["changed"] == 0
