@@ -7,6 +7,7 @@ KINDS = (
     "tracked",
     "variables",
     "tags_and_changes",
+    "remotes",
     "launchers",
 )
 
