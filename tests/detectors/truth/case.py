@@ -66,8 +66,8 @@ class Start:
     """Facts that git or the program know and that are absent on purpose, each with the reason."""
     show: str | None
     """Why `show` cannot describe the same; None where it can, and then has to agree."""
-    python: Path | None
-    """The interpreter to run `show` with, where it is not that of all cases."""
+    environment: Any
+    """The `Environment` of `show` too, where it is not that of all cases."""
     input: str | None
     """What the program reads from its standard input."""
     question: Path | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -90,6 +91,25 @@ class Environment:
             if not script.is_symlink() and (text := script.read_bytes()).startswith(b"#!"):
                 script.write_bytes(text.replace(bytes(self.bin), bytes(new.bin), 1))
         return new
+
+    def install(self, wheel: Wheel, **more: str) -> Path:
+        """As pip installs it, with other files in its ``dist-info``; returns that folder."""
+        name = f"{wheel.name.replace('-', '_')}-{wheel.version}"
+        with zipfile.ZipFile(wheel.build(self.folder)) as archive:
+            archive.extractall(self.site_packages)
+        info = self.site_packages / f"{name}.dist-info"
+        for file, text in {"INSTALLER": "pip\n", **more}.items():
+            (info / file.replace("__", ".")).write_text(text)
+        for command, target in wheel.commands.items():
+            self.command(command, target)
+        return info
+
+    def install_editable(self, wheel: Wheel, project: Path, source: str = "") -> Path:
+        """As `pip install --editable` leaves it: no files but those of the metadata, and a path."""
+        direct_url = {"dir_info": {"editable": True}, "url": project.as_uri()}
+        bare = Wheel(wheel.name, wheel.version, {}, wheel.commands)
+        (self.site_packages / f"_{wheel.name}.pth").write_text(f"{project / source}\n")
+        return self.install(bare, direct_url__json=json.dumps(direct_url))
 
     def command(self, name: str, target: str) -> Path:
         """A console script, as pip writes it."""

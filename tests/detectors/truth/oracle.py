@@ -58,6 +58,8 @@ def git_says(file: Path, environ: Mapping[str, str], cwd: Path) -> dict[str, obj
     It is asked in the file's folder, and if it knows nothing there, in the program's working
     directory of the repository that variables of the program's environment name.
     """
+    if not file.parent.is_dir():  # in a zip file
+        return {}
     own = {name: value for name, value in environ.items() if name not in _of_one_repository()}
     git = _Git(file.parent, own)
     path = _tracked_path(git, file, file.name)
@@ -112,14 +114,13 @@ def facts_of(start: Start, report: Mapping[str, object], typed: str | None) -> d
     """What is expected of a program that was started, every fact of it."""
     file = start.question or (Path(str(report["file"])) if report["file"] else None)
     said = git_says(file, start.environ, start.cwd) if file else {}
+    is_checked = start.environ.get("OTEL_MLFLOW_CONTEXT_DIRTY") != "false"
     expected: dict[str, object] = dict.fromkeys(("change", "version", "environment"))
     expected |= dict.fromkeys(("deployment", "service", "region"))
     expected |= dict.fromkeys(OF_GIT, GIT) | {"type": "LOCAL", "name": ITS_PATH} | start.expected
-    if start.environ.get("OTEL_MLFLOW_CONTEXT_DIRTY") == "false":
-        expected["dirty"] = None
     for fact, right in expected.items():
         if right is GIT:
-            expected[fact] = said.get(fact)
+            expected[fact] = said.get(fact) if fact != "dirty" or is_checked else None
         elif right is ITS_PATH:
             expected[fact] = said.get("path") or typed
         elif right is ITS_METADATA:

@@ -101,24 +101,20 @@ class ShowHost:
 
     def __call__(self, start: Start) -> dict[str, Any]:
         """What it shows for the command of a case, by the names of `FACTS`."""
-        request = {"cwd": str(start.cwd), "environ": dict(start.environ), "command": start.command}
+        request = {
+            "cwd": str(start.cwd),
+            "environ": dict(start.environ),
+            "command": start.command,
+            "environment": start.environment
+            and {
+                "folder": str(start.environment.folder),
+                "python": str(start.environment.python),
+                "site_packages": str(start.environment.site_packages),
+            },
+        }
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         return _shown(json.loads(self._process.stdout.readline()))
-
-
-def show_with(python: Path, start: Start) -> dict[str, Any]:
-    """The same with the interpreter of the case."""
-    return _shown(
-        subprocess.run(
-            [python, "-m", "otel_mlflow_context.cli", "show", "--json", "--", *start.command],
-            cwd=start.cwd,
-            env=dict(start.environ),
-            capture_output=True,
-            text=True,
-            check=False,
-        ).stdout
-    )
 
 
 def _shown(text: str) -> dict[str, Any]:

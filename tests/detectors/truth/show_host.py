@@ -12,6 +12,7 @@ import importlib.metadata  # noqa: F401
 import io
 import json
 import os
+import site
 import sys
 
 import git  # noqa: F401
@@ -22,12 +23,25 @@ def show(request):
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["environ"])
+    if request["environment"]:
+        use(**request["environment"])
     from otel_mlflow_context.cli import main
 
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
         status = main(["show", "--json", "--", *request["command"]])
     return output.getvalue() if not status else f"exit status {status}"
+
+
+def use(folder, python, site_packages):
+    """Another environment, as its interpreter would have it."""
+    site_of_host = next(it for it in sys.path if it.startswith(sys.prefix))
+    sys.path.remove(site_of_host)
+    others, sys.path[:] = sys.path[:], [it for it in sys.path if it.startswith(sys.base_prefix)]
+    site.addsitedir(site_packages)
+    sys.path += [it for it in others if it not in sys.path]
+    sys.prefix = sys.exec_prefix = folder
+    sys.executable = python
 
 
 def answer(request):

@@ -29,7 +29,7 @@ from detectors.truth import cases
 from detectors.truth.case import CASES, FACTS, Start, count_by_kind, verdicts
 from detectors.truth.environment import Environment
 from detectors.truth.oracle import described, facts_of
-from detectors.truth.running import ShowHost, run, show_with
+from detectors.truth.running import ShowHost, run
 from detectors.truth.world import World
 
 cases.load()
@@ -69,7 +69,7 @@ def test_every_fact_is_true_or_absent_for_a_reason(
         if fact in {verdict.split()[0] for verdict in wrong}
     ]
     if start.show is None:
-        shown = show_with(start.python, start) if start.python else show(start)
+        shown = show(start)
         for fact, value in shown.items():
             if value != found[fact]:
                 wrong.add(f"show of {fact}")

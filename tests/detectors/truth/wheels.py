@@ -142,12 +142,26 @@ STAND_INS = [
 
 # --- Applications --------------------------------------------------------------------------------
 
+SHOP = Wheel(
+    "shop-cli",
+    "1.2",
+    {"shop_cli/__init__.py": "", "shop_cli/main.py": program(), "shop_cli/jobs/run.py": program()},
+    {"shop-run": "shop_cli.main:main"},
+)
 INSTALLED = [
+    SHOP,
+    # Three distributions in one namespace package.
+    Wheel("acme-shop", "2.0", {"acme/shop.py": program()}, {"acme-shop": "acme.shop:main"}),
+    Wheel("acme-core", "5.0", {"acme/core.py": program()}),
+    Wheel("acme-deep", "3.0", {"acme/deep/__init__.py": "", "acme/deep/jobs/run.py": program()}),
+    # A distribution that is not called as its package, and another that adds to that.
+    Wheel("till", "4.0", {"counter/__init__.py": "", "counter/main.py": program()}),
+    Wheel("counter-extra", "7.0", {"counter/extra.py": program()}),
+    Wheel("counter", "8.0", {"unrelated_counter/__init__.py": ""}),
+    # A module of its own, and one whose package only begins like another's.
+    Wheel("onefile", "6.0", {"onefile.py": program()}),
     Wheel(
-        "shop-cli",
-        "1.2",
-        {"shop_cli/__init__.py": "", "shop_cli/main.py": program()},
-        {"shop-run": "shop_cli.main:main"},
+        "onefile-tools", "6.1", {"onefile_tools/__init__.py": "", "onefile_tools/run.py": program()}
     ),
 ]
 

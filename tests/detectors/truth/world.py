@@ -96,6 +96,7 @@ class World:
     def __post_init__(self) -> None:
         self.home = self.root / "home"
         self.home.mkdir()
+        self._is_own = False
 
     @property
     def environ(self) -> dict[str, str]:
@@ -107,6 +108,16 @@ class World:
             "GIT_CONFIG_NOSYSTEM": "1",
             "OTEL_MLFLOW_CONTEXT_SOURCE_TYPE": "kind",
         }
+
+    def own_environment(self) -> Environment:
+        """The environment from now on: a copy that the case may change."""
+        return self.use(self.environment.copy(self.root / "env"))
+
+    def use(self, environment: Environment) -> Environment:
+        """The environment from now on."""
+        self.environment = environment
+        self._is_own = True
+        return environment
 
     def git(self, folder: Path, *arguments: str, **environ: str) -> str:
         result = subprocess.run(
@@ -150,7 +161,6 @@ class World:
         absent: Mapping[str, str] | None = None,
         show: str | None = None,
         dirty_check: bool = False,
-        python: Path | None = None,
         input: str | None = None,  # noqa: A002 - as subprocess has it
         question: Path | None = None,
         **expected: Any,
@@ -169,7 +179,7 @@ class World:
             expected,
             absent or {},
             show,
-            python,
+            self.environment if self._is_own else None,
             input,
             question,
         )

@@ -9,6 +9,8 @@ KINDS = (
     "tags_and_changes",
     "remotes",
     "launchers",
+    "notebooks",
+    "installations",
 )
 
 
