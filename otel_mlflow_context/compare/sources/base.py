@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from otel_mlflow_context.compare.sources.spans import Span
 from otel_mlflow_context.semconv import MLFLOW_TRACE_SESSION, MLFLOW_TRACE_USER
 
 PAGE: Final = 500
 """Traces a page: the most that every server gives."""
+SPANS_PAGE: Final = 50
+"""The traces whose spans are read at once: their ids are in the address of the request."""
 
 # mlflow/tracing/constant.py: JSON, {"total_tokens": ...} and {"total_cost": ...} in US dollars.
 _USAGE: Final = "mlflow.trace.tokenUsage"
@@ -38,6 +41,7 @@ class Trace:
     latency_ms: float | None
     state: str
     metadata: Mapping[str, str]
+    trace_id: str = ""
 
     @property
     def tokens(self) -> float | None:
@@ -122,6 +126,14 @@ class Source(Protocol):
         token: str | None = None,
     ) -> tuple[list[Trace], str | None]:
         """A page of traces, without their spans, and the token of the next one."""
+        ...
+
+    def spans(self, experiment: Experiment, trace_ids: Sequence[str]) -> Mapping[str, list[Span]]:
+        """The spans of at most `SPANS_PAGE` traces, by trace id; a trace without any is missing."""
+        ...
+
+    def trace_link(self, experiment: Experiment, trace_id: str) -> str | None:
+        """The address of a trace in MLflow's UI; None where there is no server."""
         ...
 
     def close(self) -> None: ...

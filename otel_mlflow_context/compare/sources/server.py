@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import quote, urlencode
 
 from otel_mlflow_context.compare.sources.base import (
     Aggregate,
@@ -19,6 +20,7 @@ from otel_mlflow_context.compare.sources.base import (
     Trace,
     not_there,
 )
+from otel_mlflow_context.compare.sources.spans import Span, of_otlp
 from otel_mlflow_context.mlflow_client.rest import (
     Client,
     RequestRejected,
@@ -120,6 +122,23 @@ class ServerSource:
         traces = [_trace(info) for info in answer.get("traces") or ()]
         return traces, answer.get("next_page_token") or None
 
+    def spans(self, experiment: Experiment, trace_ids: Sequence[str]) -> dict[str, list[Span]]:  # noqa: ARG002  # a server finds traces by their id
+        try:
+            answer = self._call(
+                "GET", "/api/3.0/mlflow/traces/batchGet", {"trace_ids": list(trace_ids)}
+            )
+        except RequestRejected as refused:
+            raise self._problem(refused) from None
+        return {
+            str(it["trace_info"]["trace_id"]): [of_otlp(span) for span in it["spans"]]
+            for it in answer.get("traces") or ()
+            if it.get("spans")
+        }
+
+    def trace_link(self, experiment: Experiment, trace_id: str) -> str | None:
+        query = urlencode({"selectedEvaluationId": trace_id})
+        return f"{self.name}/#/experiments/{quote(experiment.id)}/traces?{query}"
+
     def close(self) -> None:
         self._client.close()
 
@@ -172,6 +191,7 @@ def _trace(info: Mapping[str, Any]) -> Trace:
         latency_ms=float(duration.removesuffix("s")) * _MS_PER_S if duration else None,
         state=str(info.get("state") or ""),
         metadata=info.get("trace_metadata") or {},
+        trace_id=str(info.get("trace_id") or ""),
     )
 
 

@@ -5,6 +5,7 @@ Aggregation is private API of MLflow, from 3.10 on; where it is not there, `NoAg
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from mlflow.exceptions import MlflowException
@@ -19,6 +20,7 @@ from otel_mlflow_context.compare.sources.base import (
     Trace,
     not_there,
 )
+from otel_mlflow_context.compare.sources.spans import Span, of_entity
 from otel_mlflow_context.mlflow_client.rest import without_credentials
 
 _LISTED: Final = 10
@@ -90,6 +92,19 @@ class StoreSource:
             raise self._problem(error) from None
         return [_trace(trace.info) for trace in page], page.token or None
 
+    def spans(self, experiment: Experiment, trace_ids: Sequence[str]) -> dict[str, list[Span]]:  # noqa: ARG002  # a store finds traces by their id
+        try:
+            found = self._store.batch_get_traces(list(trace_ids), None)
+        except NotImplementedError:  # a store of files
+            return {}
+        except Exception as error:
+            raise self._problem(error) from None
+        return {it.info.trace_id: [of_entity(span) for span in it.data.spans] for it in found}
+
+    def trace_link(self, experiment: Experiment, trace_id: str) -> str | None:  # noqa: ARG002
+        """None: a store has no UI."""
+        return None
+
     def close(self) -> None:
         """Nothing to do: MLflow caches its stores."""
 
@@ -125,6 +140,7 @@ def _trace(info: Any) -> Trace:
         latency_ms=None if info.execution_duration is None else float(info.execution_duration),
         state=str(getattr(info.state, "value", info.state)),
         metadata=info.trace_metadata,
+        trace_id=str(info.trace_id),
     )
 
 
