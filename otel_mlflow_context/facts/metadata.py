@@ -27,8 +27,8 @@ from otel_mlflow_context.semconv import (
 # leave room for what instrumentations of web frameworks write.
 MAX_FEATURE_FLAGS: Final = 64
 _MAX_TAGGED: Final = 56
-MAX_SIZE: Final = 32_768
-"""Bytes of all keys and values of a trace: a page of 100 traces stays below 4 MB."""
+MAX_SIZE: Final = 16_384
+"""Bytes of the keys and values that are not in the tables; those of the tables are fewer."""
 
 _ATTRIBUTE_TO_METADATA: Final = {
     fact.attribute: fact.metadata for fact in (*PROCESS_FACTS, *REQUEST_FACTS)
@@ -65,22 +65,24 @@ def allowed_metadata(
         declared: the setting `metadata_keys`.
     """
     allowed: dict[str, str] = {}
+    for key, attribute in _METADATA_TO_ATTRIBUTE.items():
+        if key in metadata and (value := clean(metadata[key], max_length(attribute))) is not None:
+            allowed[key] = value
+    free = [key for key in metadata if key not in _METADATA_TO_ATTRIBUTE]
     seen: set[str] = set()
     room = {True: MAX_FEATURE_FLAGS, False: MAX_DECLARED}
     size = 0
-    for key in (*filter(metadata.__contains__, _METADATA_TO_ATTRIBUTE), *metadata):
-        if key not in _METADATA_TO_ATTRIBUTE:
-            is_flag = key.startswith(FEATURE_FLAG_PREFIX)
-            if not (room[is_flag] and is_allowed_key(key, declared)) or key.lower() in seen:
-                continue
-            room[is_flag] -= 1
-            seen.add(key.lower())
-        value = clean(metadata[key], max_length(_METADATA_TO_ATTRIBUTE.get(key, key)))
-        if value is None or key in allowed:
+    for key in free:
+        is_flag = key.startswith(FEATURE_FLAG_PREFIX)
+        if not (room[is_flag] and is_allowed_key(key, declared)) or key.lower() in seen:
+            continue
+        if (value := clean(metadata[key])) is None:
             continue
         size += len(key) + len(value.encode())
         if size > MAX_SIZE:
             break
+        room[is_flag] -= 1
+        seen.add(key.lower())
         allowed[key] = value
     return allowed
 
@@ -116,20 +118,24 @@ def metadata_from_attributes(
     >>> metadata_from_attributes({"session.id": "s-1", "http.route": "/ask", "feature_flag_x": "b"})
     {'mlflow.trace.session': 's-1', 'feature_flag_x': 'b'}
     """
-    metadata = {metadata_key(key): attributes[key] for key in fact_keys(attributes)}
-    return allowed_metadata(metadata, declared)
+    return allowed_metadata(claimed_metadata(attributes), declared)
+
+
+def claimed_metadata(attributes: Mapping[str, object]) -> dict[str, object]:
+    """The attributes of a root span that claim to be trace metadata, by its keys."""
+    return {metadata_key(key): attributes[key] for key in fact_keys(attributes)}
 
 
 def fact_keys(attributes: Mapping[str, object]) -> list[str]:
     """Which of a root span's attributes are, or claim to be, facts."""
     listed = attributes.get(METADATA_KEYS)
-    listed_keys = frozenset(listed.split(",") if isinstance(listed, str) else ()) - RESERVED
+    listed_keys = frozenset(listed.split(",")) - RESERVED if isinstance(listed, str) else ()
     return [
         key
         for key in attributes
         if key in _ATTRIBUTE_TO_METADATA
         or key in listed_keys
-        or (key.startswith(FEATURE_FLAG_PREFIX) and key not in RESERVED)
+        or key.startswith(FEATURE_FLAG_PREFIX)
     ]
 
 

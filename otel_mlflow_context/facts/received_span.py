@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from otel_mlflow_context.facts.metadata import allowed_metadata, metadata_from_attributes
+from otel_mlflow_context.facts.metadata import allowed_metadata, claimed_metadata, metadata_key
 from otel_mlflow_context.facts.process import process_facts
-from otel_mlflow_context.semconv import GIT_METADATA
+from otel_mlflow_context.semconv import GIT_METADATA, METADATA_KEYS
 from otel_mlflow_context.settings import Settings
 
 
@@ -21,9 +21,12 @@ def metadata_from_span(
         settings: `metadata_keys` and `source_type` are used.
     """
     declared = settings.metadata_keys
-    own = metadata_from_attributes(attributes, declared)
-    declared_here = {key: attributes[key] for key in declared if key in attributes}
-    others = metadata_from_attributes(process_facts([resource], settings), declared)
-    if not GIT_METADATA.isdisjoint(own):
+    own = {key: attributes[key] for key in declared if key in attributes}
+    metadata = allowed_metadata({**own, **claimed_metadata(attributes)}, declared)
+    facts = process_facts([resource], settings) if resource else {}
+    others = {metadata_key(key): value for key, value in facts.items() if key != METADATA_KEYS}
+    if not GIT_METADATA.isdisjoint(metadata):
         others = {key: value for key, value in others.items() if key not in GIT_METADATA}
-    return allowed_metadata({**others, **declared_here, **own}, declared)
+    if others.keys() <= metadata.keys():
+        return metadata
+    return allowed_metadata({**others, **metadata}, declared)

@@ -73,6 +73,7 @@ def test_every_fact_that_is_known_has_a_line_that_says_it_arrived(
     assert "shard shard not known" in lines
     assert "change change_id not known" in lines
     assert f"server {server.uri}" in lines
+    assert "health 1 spans sent, 1 traces' metadata sent" in lines
 
 
 def test_the_result_as_json_is_all_that_stands_on_stdout(
@@ -230,6 +231,7 @@ def test_one_who_may_read_but_not_send(stub: Stub) -> None:
     assert result.returncode == 1
     assert "the trace is not stored: no permission (403" in result.stderr
     assert "trace   none is stored" in result.stdout
+    assert "health  1 spans dropped (403)" in result.stdout
 
 
 @pytest.mark.parametrize(
