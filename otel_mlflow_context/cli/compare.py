@@ -21,9 +21,9 @@ Compare the traces of one version with those of another: errors, latency,
 tokens, cost, sessions and users, with intervals, tests, and a verdict: worse,
 better, or no evidence either way.
 
-Where the traces are, who asks and the experiment are taken from MLflow's own
-variables (MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME, ...). Traces are counted
-where they are (MLflow 3.10 and later), a sample is read for the rest.
+The server, the credentials and the experiment are those of MLflow's variables
+(MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME, ...). The server computes what it
+can (MLflow 3.10 and later), a random sample of traces is read for the rest.
 """
 _EPILOG: Final = """\
 examples:
@@ -32,10 +32,14 @@ examples:
   $ otel-mlflow-context compare --by feature_flag_rerank --baseline off \\
         --where "metadata.environment = 'production'" --format html -o report.html
 
-exit status: 0; 1 when --fail-on is met; 2 when the question could not be
-answered (why is on stderr), for wrong usage, or when the extra is not installed:
+exit status: 0; 1 when --fail-on is met; 2 when the comparison is not possible
+(stderr tells why), for wrong usage, or when the extra is not installed:
 pip install 'otel-mlflow-context[compare]'
 """
+_PASSED: Final = (
+    *("by", "baseline", "candidate", "where", "since", "experiment", "sample", "timeout"),
+)
+"""The options that are arguments of `compare_versions`."""
 _FORMATS: Final = ("table", "json", "csv", "html")
 _WIDTH: Final = 120
 
@@ -43,7 +47,7 @@ _WIDTH: Final = 120
 def add_to(commands: Commands) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         "compare",
-        help="say whether the traces of a new version are worse than the old one's",
+        help="test whether the traces of a new version are worse than the old one's",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -52,24 +56,30 @@ def add_to(commands: Commands) -> argparse.ArgumentParser:
         "--by",
         default="app_version",
         metavar="KEY",
-        help="the metadata that tells versions apart, or a fact's name: commit, environment, ... "
+        help="the metadata key of the versions, or a fact's name: commit, environment, ... "
         "(default: app_version)",
     )
-    parser.add_argument("--baseline", required=True, metavar="VALUE", help="what is compared with")
+    parser.add_argument(
+        "--baseline", required=True, metavar="VALUE", help="the value of the baseline"
+    )
     parser.add_argument(
         "--candidate",
         action="append",
         metavar="VALUE",
-        help="what is compared; may be given again (default: every other value of the traces)",
+        help="the value of a candidate; may be repeated (default: every other value of the traces)",
     )
     parser.add_argument(
         "--where", default="", metavar="FILTER", help="a filter of MLflow's search, for all traces"
     )
     parser.add_argument(
-        "--since", metavar="TIME", help="7d, 12h, 30m, 2w or 2026-11-01 (default: all traces)"
+        "--since",
+        metavar="TIME",
+        help="start of the time range: 7d, 12h, 30m, 2w or 2026-11-01 (default: all traces)",
     )
     parser.add_argument(
-        "--experiment", metavar="NAME", help="the experiment (default: as MLflow's variables say)"
+        "--experiment",
+        metavar="NAME",
+        help="the experiment (default: the one of MLflow's variables)",
     )
     parser.add_argument(
         "--sample",
@@ -107,15 +117,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         with _progress() as progress:
             found = compare_versions(
-                options.by,
-                baseline=options.baseline,
-                candidate=options.candidate,
-                where=options.where,
-                since=options.since,
-                experiment=options.experiment,
-                sample=options.sample,
-                timeout=options.timeout,
-                progress=progress,
+                **{name: getattr(options, name) for name in _PASSED}, progress=progress
             )
         _write(found, options.format, options.output)
     except (CannotCompare, ValueError) as problem:
@@ -125,7 +127,7 @@ def run(options: argparse.Namespace) -> int:
         print_error(f"{error.filename or 'the result'} cannot be written: {error.strerror}")
         return USAGE_ERROR
     except Exception as error:
-        print_error(f"the question could not be answered: {type(error).__name__}: {error}")
+        print_error(f"the comparison failed: {type(error).__name__}: {error}")
         return USAGE_ERROR
     return 1 if options.fail_on and found.verdict is Verdict.WORSE else 0
 
@@ -163,7 +165,7 @@ def _write(found: Comparison, form: str, output: Path | None) -> None:
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for who sits before it; a line a group for a log."""
+    """A progress bar on a terminal; elsewhere a line for each group."""
     if not sys.stderr.isatty():
         groups: set[str] = set()
 

@@ -49,14 +49,10 @@ def measure(
     report: Report,
     metrics: Sequence[Metric] = METRICS,
 ) -> tuple[list[Group], str | None]:
-    """Measure each group, and tell why the source did not compute the numbers, if so.
+    """Measure the group of each value, and tell why the source did not compute it, if so.
 
-    Args:
-        selection: the traces.
-        values: one for each group. A group without traces has 0, and nothing else.
-        limits: how many traces of a group are read at most, with aggregation and without.
-        report: progress.
-        metrics: what is measured.
+    The limits are how many traces of a group are read at most, with aggregation and without.
+    A group without traces has 0, and nothing else.
     """
 
     def read(value: str, traces: Iterable[Trace], total: int | None, limit: int) -> _Measured:

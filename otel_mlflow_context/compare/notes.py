@@ -8,12 +8,7 @@ from otel_mlflow_context.compare.result import Group
 
 
 def notes_of(groups: Sequence[Group], why_not: str | None) -> tuple[str, ...]:
-    """The notes of a comparison.
-
-    Args:
-        groups: what was measured.
-        why_not: why the source computed nothing; None when it did.
-    """
+    """The notes of a comparison; `why_not` is why the source computed nothing, if so."""
     notes = []
     sampled = [group for group in groups if group.sampled < group.traces or not group.all_counted]
     if why_not is not None:

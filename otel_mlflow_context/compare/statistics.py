@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -96,15 +96,7 @@ def traces_for_shares(first: float, second: float, level: float) -> int | None:
     """The sample size of each group for Fisher's test to find a difference of proportions.
 
     After Fleiss, Levin and Paik (2003), with the continuity correction that accounts for the
-    exact test being conservative; statsmodels has the formula only without.
-
-    Args:
-        first: one proportion.
-        second: the other.
-        level: of the test, two-sided.
-
-    Returns:
-        None where the proportions are equal.
+    exact test being conservative; statsmodels has the formula only without. None for equal ones.
     """
     difference = abs(first - second)
     if not difference:
@@ -119,12 +111,7 @@ def traces_for_shares(first: float, second: float, level: float) -> int | None:
 def traces_for_shift(larger: float, level: float) -> int | None:
     """The sample size of each group for the Mann-Whitney test to find a shift (Noether 1987).
 
-    Args:
-        larger: the probability that a value of one group is larger than one of the other.
-        level: of the test, two-sided.
-
-    Returns:
-        None where there is no shift.
+    `larger` is the probability that a value of one group is the larger of two. None for one half.
     """
     if larger == 0.5:  # noqa: PLR2004  # no shift
         return None
@@ -141,15 +128,17 @@ def _hodges_lehmann(values: Values, base: Values) -> Estimate:
     pairs = len(values) * len(base)
 
     def nth(rank: int) -> float:
-        return _smallest(
-            lambda difference: (
-                len(base) * len(values)
-                - int(np.searchsorted(base, values - difference, side="left").sum())
-                >= rank
-            ),
-            float(values[0] - base[-1]),
-            float(values[-1] - base[0]),
-        )
+        """The difference of a rank, by bisection."""
+        low, high = float(values[0] - base[-1]), float(values[-1] - base[0])
+        if pairs - int(np.searchsorted(base, values - low).sum()) >= rank:
+            return low
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            if not low < middle < high:
+                break
+            enough = pairs - int(np.searchsorted(base, values - middle).sum()) >= rank
+            low, high = (low, middle) if enough else (middle, high)
+        return round(high, _DIGITS)
 
     middle = (nth((pairs + 1) // 2) + nth(pairs // 2 + 1)) / 2
     deviation = math.sqrt(pairs * (len(values) + len(base) + 1) / 12)
@@ -157,15 +146,3 @@ def _hodges_lehmann(values: Values, base: Values) -> Estimate:
     if first < 1:
         return Estimate(middle, None, None)
     return Estimate(middle, nth(first), nth(pairs - first + 1))
-
-
-def _smallest(enough: Callable[[float], bool], low: float, high: float) -> float:
-    """The smallest number for which a monotonic condition holds, by bisection."""
-    if enough(low):
-        return low
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2
-        if not low < middle < high:
-            break
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return round(high, _DIGITS)

@@ -8,7 +8,6 @@ from typing import Final
 
 from otel_mlflow_context.compare.statistics import Estimate
 
-UNKNOWN: Final = "not known"
 _MS_PER_S: Final = 1_000
 _TEN_SECONDS: Final = 10_000
 _HUNDREDTH: Final = 0.01
@@ -37,27 +36,23 @@ class Unit:
         return f"{value} ({self.change(difference.low)} to {self.change(difference.high)})"
 
 
-def share(value: float | None) -> str:
+def share(value: float) -> str:
     """A proportion in per cent.
 
     >>> share(0.0213), share(0.00042), share(0.0), share(1.0)
     ('2.1 %', '0.04 %', '0 %', '100 %')
     """
-    if value is None:
-        return UNKNOWN
     if value in (0, 1):
         return f"{value * 100:.0f} %"
     return f"{value * 100:.{2 if abs(value) < _HUNDREDTH else 1}f} %"
 
 
-def duration(milliseconds: float | None, *, sign: str = "") -> str:
+def duration(milliseconds: float, sign: str = "") -> str:
     """A duration in milliseconds or seconds.
 
     >>> duration(402.4), duration(1300), duration(61_000), duration(0.25)
     ('402 ms', '1.30 s', '61.0 s', '0.25 ms')
     """
-    if milliseconds is None:
-        return UNKNOWN
     size = abs(milliseconds)
     if size >= _MS_PER_S:
         return f"{milliseconds / _MS_PER_S:{sign}.{1 if size >= _TEN_SECONDS else 2}f} s"
@@ -66,6 +61,6 @@ def duration(milliseconds: float | None, *, sign: str = "") -> str:
 
 
 SHARE: Final = Unit(share, lambda it: f"{it * 100:+.1f}", " points")
-DURATION: Final = Unit(duration, lambda it: duration(it, sign="+"))
+DURATION: Final = Unit(duration, lambda it: duration(it, "+"))
 COUNT: Final = Unit("{:,.0f}".format, "{:+,.0f}".format)
 DOLLARS: Final = Unit("${:.3g}".format, lambda it: f"{'-' if it < 0 else '+'}${abs(it):.3g}")

@@ -14,7 +14,7 @@ import numpy as np
 from otel_mlflow_context.compare.report.labels import label
 from otel_mlflow_context.compare.result import Bucket, Group, Result
 from otel_mlflow_context.compare.statistics import Values
-from otel_mlflow_context.compare.units import UNKNOWN, duration, share
+from otel_mlflow_context.compare.units import duration, share
 
 COLORS: Final = 8
 """Classes ``c0`` to ``c7`` of the page; the first is the baseline's."""
@@ -99,17 +99,15 @@ def errors(comparison: Result) -> str:
     bottom = _TOP + _ROW * len(groups)
     parts = []
     for tick in ticks:
-        parts += [
-            _line(x(tick), _TOP, x(tick), bottom, "grid"),
-            _text(x(tick), bottom + 18, share(tick)),
-        ]
+        at = x(tick)
+        parts += [_line(at, _TOP, at, bottom, "grid"), _text(at, bottom + 18, share(tick))]
     for row, group in enumerate(groups):
         middle = _TOP + _ROW * (row + 0.5)
         color = color_of(comparison, group)
         parts.append(_name(group, middle + 4))
         rate = group.error_rate
         if rate is None or rate.low is None or rate.high is None:
-            parts.append(_text(_LEFT + 8, middle + 4, UNKNOWN, "start"))
+            parts.append(_text(_LEFT + 8, middle + 4, "not known", "start"))
             continue
         mark = _line(x(rate.low), middle, x(rate.high), middle, f"whisker {color}")
         mark += _circle(x(rate.value), middle, 6, f"dot {color}")
@@ -138,10 +136,8 @@ def over_time(comparison: Result, name: str) -> str:
     y = _scale(0, ticks[-1], _TOP + _LINES, _TOP)
     parts = []
     for tick in ticks:
-        parts += [
-            _line(left, y(tick), right, y(tick), "grid"),
-            _text(left - 8, y(tick) + 4, text(tick), "end"),
-        ]
+        at = y(tick)
+        parts += [_line(left, at, right, at, "grid"), _text(left - 8, at + 4, text(tick), "end")]
     shown = _spread(starts)
     for start in shown:
         # The last one would leave the picture.
@@ -166,16 +162,10 @@ def _runs(
 ) -> Iterator[list[tuple[int, float]]]:
     """The points between which a line is drawn: not over a gap."""
     width = min((b.start_ms - a.start_ms for a, b in itertools.pairwise(buckets)), default=0)
-    run: list[tuple[int, float]] = []
-    for bucket in buckets:
-        value = value_of(bucket)
-        if run and (value is None or bucket.start_ms - run[-1][0] > width):
-            yield run
-            run = []
-        if value is not None:
-            run.append((bucket.start_ms, value))
-    if run:
-        yield run
+    points = [(it.start_ms, value) for it in buckets if (value := value_of(it)) is not None]
+    ends = [i + 1 for i, (a, b) in enumerate(itertools.pairwise(points)) if b[0] - a[0] > width]
+    for first, last in itertools.pairwise([0, *ends, len(points)]):
+        yield points[first:last]
 
 
 # --- Scales ------------------------------------------------------------------------------------
@@ -222,10 +212,8 @@ def _linear_ticks(most: float) -> list[float]:
 
 
 def _spread(starts: Sequence[int]) -> list[int]:
-    count = min(len(starts), _TIMES)
-    if count == 1:
-        return list(starts)
-    return [starts[round(index * (len(starts) - 1) / (count - 1))] for index in range(count)]
+    at = np.linspace(0, len(starts) - 1, min(len(starts), _TIMES))
+    return [starts[round(index)] for index in at]
 
 
 def _time(milliseconds: int, among: Sequence[int] = ()) -> str:

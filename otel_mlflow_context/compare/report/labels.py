@@ -21,7 +21,9 @@ def _percentile(name: str) -> Callable[[Group], str]:
 
 def _interval(group: Group) -> str:
     rate = group.error_rate
-    return f"{share(rate.low)} - {share(rate.high)}" if rate else ""
+    if rate is None or rate.low is None or rate.high is None:
+        return ""
+    return f"{share(rate.low)} - {share(rate.high)}"
 
 
 _COLUMNS: Final[tuple[tuple[str, Callable[[Group], str]], ...]] = (
