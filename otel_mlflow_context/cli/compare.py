@@ -37,7 +37,17 @@ exit status: 0; 1 when --fail-on is met; 2 when the comparison is not possible
 pip install 'otel-mlflow-context[compare]'
 """
 _PASSED: Final = (
-    *("by", "baseline", "candidate", "where", "since", "experiment", "sample", "timeout"),
+    *(
+        "by",
+        "baseline",
+        "candidate",
+        "where",
+        "since",
+        "experiment",
+        "sample",
+        "timeout",
+        "explain",
+    ),
 )
 """The options that are arguments of `compare_versions`."""
 _FORMATS: Final = ("table", "json", "csv", "html")
@@ -87,6 +97,11 @@ def add_to(commands: Commands) -> argparse.ArgumentParser:
         metavar="TRACES",
         help="how many traces of each group are read at most (default: 2000, or 20000 where the "
         "server computes nothing)",
+    )
+    parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="where the difference comes from: spans, errors, models, regions, ...",
     )
     parser.add_argument(
         "--format", choices=_FORMATS, default="table", help="of the result (default: table)"

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final
 
+from otel_mlflow_context.compare.explain.reading import explain_groups
+from otel_mlflow_context.compare.explain.result import Explanation
 from otel_mlflow_context.compare.groups import measure
 from otel_mlflow_context.compare.notes import notes_of
 from otel_mlflow_context.compare.report import data, html, text
@@ -41,7 +43,10 @@ class Comparison(Result):
         return data.as_frame(self)
 
     def as_csv(self) -> str:
-        """The same rows as text. What is not known is empty."""
+        """The same rows as text, or a row for each cause where there are explanations.
+
+        What is not known is empty.
+        """
         return data.as_csv(self)
 
     def as_text(self, *, width: int = 120) -> str:
@@ -64,6 +69,7 @@ def compare_versions(  # noqa: PLR0913  # a question has many parts
     sample: int | None = None,
     tracking_uri: str | None = None,
     timeout: float = 120.0,
+    explain: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Comparison:
     """Compare groups of traces with a baseline: errors, latency, tokens, cost, sessions, users.
@@ -86,6 +92,8 @@ def compare_versions(  # noqa: PLR0913  # a question has many parts
             the source computes nothing.
         tracking_uri: a server, or any store that MLflow reads; by default MLflow's variables'.
         timeout: seconds to wait for each answer of a server.
+        explain: find out where the difference comes from, by `sample` traces of each group with
+            their spans (by default 2,000).
         progress: is called with the group whose traces are read, how many were, and of how many.
 
     Raises:
@@ -110,6 +118,16 @@ def compare_versions(  # noqa: PLR0913  # a question has many parts
         )
         if missing := [group.value for group in groups if not group.traces]:
             raise selection.never_seen(missing)
+        explanations: tuple[Explanation, ...] = ()
+        if explain:
+            explanations, more = explain_groups(
+                selection,
+                {group.value: group.traces for group in groups},
+                limit=limits[0],
+                level=LEVEL,
+                report=progress or (lambda *_: None),
+            )
+            notes += more
     return Comparison(
         by=selection.key,
         where=where,
@@ -121,6 +139,7 @@ def compare_versions(  # noqa: PLR0913  # a question has many parts
         groups=tuple(groups),
         differences=tuple(judge(groups[0], groups[1:])),
         notes=notes_of(groups, why_not) + notes,
+        explanations=explanations,
     )
 
 

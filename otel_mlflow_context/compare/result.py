@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from otel_mlflow_context.compare.explain.result import Explanation
 from otel_mlflow_context.compare.metrics import (
     COST,
     ERRORS,
@@ -163,6 +164,8 @@ class Result:
     """One for each candidate."""
     notes: tuple[str, ...]
     """Limits of the numbers: of which traces they are, and what is missing."""
+    explanations: tuple[Explanation, ...] = ()
+    """Where the difference of each candidate comes from; empty when it was not asked for."""
 
     @property
     def baseline(self) -> Group:

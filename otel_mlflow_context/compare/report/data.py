@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import datetime, timezone
 from typing import Any, Final
 
 import pandas as pd
 
+from otel_mlflow_context.compare.explain import labels
 from otel_mlflow_context.compare.metrics import METRICS, Distribution, Latency, Metric, Share
 from otel_mlflow_context.compare.result import Change, Group, Result
 from otel_mlflow_context.compare.statistics import Estimate
@@ -23,6 +24,7 @@ _PERCENTILES: Final = tuple(it.name for it in fields(Latency))
 
 def as_dict(comparison: Result) -> dict[str, Any]:
     """A comparison as JSON has it: what is not known is null."""
+    explanations = [asdict(it) for it in comparison.explanations]
     return {
         "verdict": comparison.verdict.value,
         "baseline": comparison.baseline.value,
@@ -56,6 +58,7 @@ def as_dict(comparison: Result) -> dict[str, Any]:
             }
             for difference in comparison.differences
         ],
+        **({"explanations": explanations} if explanations else {}),
         "notes": list(comparison.notes),
     }
 
@@ -82,7 +85,10 @@ def as_frame(comparison: Result) -> pd.DataFrame:
 
 
 def as_csv(comparison: Result) -> str:
-    """The same table as text. What is not known is empty."""
+    """The same table as text, or the table of the explanations. What is not known is empty."""
+    if comparison.explanations:
+        causes: str = pd.DataFrame(labels.rows(comparison.explanations)).to_csv(index=False)
+        return causes
     text: str = as_frame(comparison).convert_dtypes().to_csv()
     return text
 

@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 from html import escape
 from importlib.resources import files
 
+from otel_mlflow_context.compare.explain.labels import sections
 from otel_mlflow_context.compare.report import charts, labels
 from otel_mlflow_context.compare.result import Result, Verdict
 
@@ -30,6 +31,7 @@ def as_html(comparison: Result) -> str:
 <p class="dim">{escape(comparison.by)} in {escape(labels.question(comparison))}</p>
 {_findings(comparison)}
 {_table(comparison)}
+{_explanations(comparison)}
 {_figures(comparison)}
 {_footer(comparison)}
 </main>
@@ -108,6 +110,20 @@ def _figure(title: str, caption: str, chart: str) -> str:
         f"<figure><h2>{escape(title)}</h2><figcaption>{escape(caption)}</figcaption>{chart}"
         "</figure>"
     )
+
+
+def _explanations(comparison: Result) -> str:
+    cards = []
+    for explanation in comparison.explanations:
+        parts = [f"<h2>Why: {escape(labels.label(explanation.value))}</h2>"]
+        for section in sections(explanation, comparison.level):
+            parts.append(f"<h3>{escape(section.heading)}</h3><ul>")
+            for line, link in zip(section.lines, section.links, strict=True):
+                to = f' <a href="{escape(link)}">open</a>' if link else ""
+                parts.append(f"<li>{escape(line)}{to}</li>")
+            parts.append("</ul>")
+        cards.append(f'<section class="card why">{"".join(parts)}</section>')
+    return "".join(cards)
 
 
 def _footer(comparison: Result) -> str:

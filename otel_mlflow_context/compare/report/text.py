@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from otel_mlflow_context.compare.explain.labels import sections
 from otel_mlflow_context.compare.report import labels
 from otel_mlflow_context.compare.result import Result, Verdict
 
@@ -42,6 +43,14 @@ def write(comparison: Result, console: Console) -> None:
         console.print(escape(headline), style=_STYLES[verdict], highlight=False)
         for line in lines:
             console.print(f"  {escape(line)}", highlight=False)
+    for explanation in comparison.explanations:
+        console.print()
+        console.print(escape(f"Why: {labels.label(explanation.value)}"), style="bold")
+        for section in sections(explanation, comparison.level):
+            console.print(f"  {escape(section.heading)}", highlight=False)
+            for line, link in zip(section.lines, section.links, strict=True):
+                text = f"{line} {link}" if link else line
+                console.print(f"    {escape(text)}", highlight=False, soft_wrap=True)
     console.print()
     for line in (labels.question(comparison), labels.explanation(comparison), *comparison.notes):
         console.print(escape(line), style="dim", highlight=False)

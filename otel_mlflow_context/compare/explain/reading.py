@@ -1,0 +1,104 @@
+"""Explaining groups of traces: a sample with spans is read, the calls of all are computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from typing import Final
+
+from otel_mlflow_context.compare.explain.explaining import explain
+from otel_mlflow_context.compare.explain.features import Features, features
+from otel_mlflow_context.compare.explain.result import Calls, Explanation
+from otel_mlflow_context.compare.sample import some
+from otel_mlflow_context.compare.selection import Selection
+from otel_mlflow_context.compare.sources.base import SPANS_PAGE, NoAggregation
+
+Report = Callable[[str, int, int], None]
+"""Progress: what is being read, how many traces were, and of how many."""
+
+_SPANS: Final = {"dimensions": ["span_name"], "view": "SPANS"}
+
+
+def read(
+    selection: Selection, value: str, total: int, limit: int, report: Report
+) -> list[Features]:
+    """A random sample of the traces of a group, with their spans.
+
+    Args:
+        selection: the traces.
+        value: of the group.
+        total: how many traces it has.
+        limit: how many are read at most.
+        report: progress.
+    """
+    found: list[Features] = []
+    wanted = min(total, limit)
+    traces = islice(some(selection, value, total, limit), limit)
+    while page := list(islice(traces, SPANS_PAGE)):
+        spans = selection.source.spans(selection.experiment, [it.trace_id for it in page])
+        found += [features(trace, spans.get(trace.trace_id, ())) for trace in page]
+        report(f"{value} with their spans", len(found), wanted)
+    return found
+
+
+def calls(selection: Selection, value: str, total: int) -> Mapping[str, Calls]:
+    """The calls of each span in all traces of a group, by its name, computed by the source.
+
+    Raises:
+        NoAggregation: it cannot; MLflow before 3.10.
+    """
+    counts = selection.aggregate(value, "span_count", ["COUNT"], **_SPANS)
+    means = selection.aggregate(value, "latency", ["AVG"], **_SPANS)
+    durations = {it.dimensions.get("span_name"): it.values["AVG"] for it in means}
+    return {
+        name: Calls(it.values["COUNT"] / total, durations.get(name), of_all_traces=True)
+        for it in counts
+        if (name := it.dimensions.get("span_name")) is not None
+    }
+
+
+def explain_groups(
+    selection: Selection,
+    totals: Mapping[str, int],
+    *,
+    limit: int,
+    level: float,
+    report: Report,
+) -> tuple[tuple[Explanation, ...], tuple[str, ...]]:
+    """Explain how groups differ from the first one, with notes on the numbers.
+
+    Args:
+        selection: the traces.
+        totals: how many traces each group has, by its value; the baseline first.
+        limit: how many traces of a group are read at most.
+        level: of all tests together.
+        report: progress.
+    """
+    sampled = {it: read(selection, it, total, limit, report) for it, total in totals.items()}
+    notes = [f"Explained by a random sample of traces with their spans: {_counts(sampled)}."]
+    try:
+        computed = {value: calls(selection, value, total) for value, total in totals.items()}
+        notes.append("The calls of each span are those of all traces.")
+    except NoAggregation as error:
+        computed = {}
+        notes.append(
+            f"The calls of spans are not computed where the traces are ({error}), so they are "
+            "those of the sample."
+        )
+    without = {value: [it for it in them if not it.calls] for value, them in sampled.items()}
+    if any(without.values()):
+        notes.append(f"Without spans that can be read: {_counts(without)}.")
+    base, *candidates = totals
+    explanations = explain(
+        {it: sampled[it] for it in candidates},
+        sampled[base],
+        by=selection.key,
+        level=level,
+        link=lambda it: selection.source.trace_link(selection.experiment, it),
+        computed={it: (computed[base], computed[it]) for it in candidates if computed},
+    )
+    return explanations, tuple(notes)
+
+
+def _counts(sampled: Mapping[str, Sequence[Features]]) -> str:
+    return ", ".join(f"{len(them):,} of {value}" for value, them in sampled.items())
