@@ -14,7 +14,7 @@ _QUOTED: Final = re.compile(
 _ID: Final = re.compile(
     r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"  # a UUID
     r"|\b0x[0-9a-fA-F]+\b"
-    r"|\b(?=[0-9a-fA-F]*\d)[0-9a-fA-F]{8,}\b"
+    r"|\b(?=[a-fA-F]*\d)(?=\d*[a-fA-F])[0-9a-fA-F]{8,}\b"
     r"|\b(?=[\w-]*\d)[A-Za-z]+[-_](?=[\w-]*\d)[\w-]{6,}\b"  # req_7Fh2k9, tr-0af7...
 )
 _NUMBER: Final = re.compile(r"(?<![A-Za-z_])[-+]?\d+(?:[.,:]\d+)*")

@@ -46,13 +46,13 @@ def test_the_latency_of_each_span_is_that_of_brute_force() -> None:
     assert {it.names["span"] for it in found.causes} == set(old)
     for cause in found.causes:
         name = cause.names["span"]
-        welch = stats.ttest_ind(new[name], old[name], equal_var=False)
-        interval = welch.confidence_interval(0.95)
         difference = cause.test.difference
         assert cause.candidate == pytest.approx(np.mean(new[name]))
         assert cause.baseline == pytest.approx(np.mean(old[name]))
         assert difference.value == pytest.approx(np.mean(new[name]) - np.mean(old[name]), abs=1e-9)
-        if name != "ask":
+        if name != "ask":  # its own time is the same in all traces, but for rounding
+            welch = stats.ttest_ind(new[name], old[name], equal_var=False)
+            interval = welch.confidence_interval(0.95)
             assert difference.low == pytest.approx(interval.low)
             assert difference.high == pytest.approx(interval.high)
             assert cause.test.p_value == pytest.approx(welch.pvalue)
