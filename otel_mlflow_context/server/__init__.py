@@ -19,22 +19,25 @@ def create_app() -> Any:
     """
     from otel_mlflow_context.server import mlflow_internals
 
-    return _with_plugin(mlflow_internals.app())
+    return _with_plugin(mlflow_internals.app(), is_strict=False)
 
 
 def create_basic_auth_app() -> Any:
     """The same with the users and permissions of ``--app-name basic-auth``."""
     from otel_mlflow_context.server import mlflow_internals
 
-    return _with_plugin(mlflow_internals.basic_auth_app())
+    return _with_plugin(mlflow_internals.basic_auth_app(), is_strict=True)
 
 
-def _with_plugin(app: Any) -> Any:
+def _with_plugin(app: Any, *, is_strict: bool) -> Any:
     from otel_mlflow_context.server import mlflow_internals, route
     from otel_mlflow_context.server.abandoned_traces import AbandonedTraces
 
     store = mlflow_internals.store()
     store.instrument(on_trace_without_root=AbandonedTraces(store).track)
     # Before MLflow's routes, but behind its middleware, which authenticates.
-    app.router.routes[:0] = [route.TracesRoute(app.router, store), route.plugin_route()]
+    app.router.routes[:0] = [
+        route.TracesRoute(app, store, is_strict=is_strict),
+        route.plugin_route(),
+    ]
     return app

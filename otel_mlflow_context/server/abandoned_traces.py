@@ -43,7 +43,7 @@ class AbandonedTraces:
     def _run(self) -> None:
         try:
             # Left by an earlier process. A query over all traces may take long.
-            for trace_id in self._store.traces_without_root():
+            for trace_id in self._store.traces_without_root(_MAX_TRACES):
                 self.track(trace_id)
         except Exception:
             _logger.exception("traces without a root from before this start stay in progress")

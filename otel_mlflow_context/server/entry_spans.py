@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,6 +15,8 @@ from otel_mlflow_context.facts.received_span import metadata_from_span
 from otel_mlflow_context.semconv import MLFLOW_CLIENT_REQUEST_ID
 from otel_mlflow_context.server.otlp_request import mlflow_trace_id
 from otel_mlflow_context.settings import Settings
+
+_logger = logging.getLogger(__name__)
 
 # https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/trace/v1/trace.proto
 _HAS_IS_REMOTE: Final = 0x100
@@ -53,7 +56,11 @@ def entry_spans(request: ExportTraceServiceRequest, settings: Settings) -> dict[
             for span in filter(_is_entry, scope_spans.spans):
                 if resource is None:
                     resource = dict(_scalars(resource_spans.resource.attributes))
-                entry = _entry_span(span, resource, settings)
+                try:
+                    entry = _entry_span(span, resource, settings)
+                except Exception:
+                    _logger.exception("metadata of a trace is not read; its spans are stored")
+                    continue
                 other = found.get(entry.trace_id)
                 if other is None or entry.precedence < other.precedence:
                     found[entry.trace_id] = entry
@@ -97,6 +104,6 @@ def _from_json(value: object) -> object:
         return value
     try:
         parsed = json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return value
     return parsed if isinstance(parsed, str) else value

@@ -8,19 +8,17 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from otel_mlflow_context.server import metrics
 from otel_mlflow_context.server.entry_spans import EntrySpan
-from otel_mlflow_context.server.trace_metadata import (
-    ENTRY_SPAN_KEY,
-    IN_PROGRESS,
-    abandoned,
-    trace_update,
-)
+from otel_mlflow_context.server.trace_metadata import ENTRY_SPAN_KEY, TraceUpdate, trace_update
+from otel_mlflow_context.server.trace_rows import StoredTrace, TraceRows
 
 _logger = logging.getLogger(__name__)
 
@@ -30,7 +28,10 @@ _NEEDS: Final = "otel-mlflow-context needs MLflow 3.6 or later (3.6.0 to 3.17.2 
 _SERVER_NAME: Final = "_MLFLOW_SGI_NAME"
 _STATIC_PREFIX: Final = "_MLFLOW_STATIC_PREFIX"
 _RETRIES: Final = "_LOG_SPANS_MAX_TRACE_CREATE_RETRIES"
-_MANY_RETRIES: Final = 1_000
+_MANY_RETRIES: Final = 100
+"""More than any burst of requests needs; without an end where the trace is in another workspace."""
+
+_WRITE_ATTEMPTS: Final = 3
 
 OnTraceWithoutRoot = Callable[[str], None]
 """Called with the trace's id."""
@@ -110,14 +111,14 @@ class Store:
         from mlflow.store.tracking.dbmodels import models
 
         self._store = store
-        self._infos = models.SqlTraceInfo
-        self._metadata = models.SqlTraceMetadata
+        infos, metadata = models.SqlTraceInfo, models.SqlTraceMetadata
+        columns = ("request_id", "experiment_id", "status", "client_request_id")
         missing = [
             name
             for owner, names in (
-                (store, ("ManagedSessionMaker", "log_spans")),
-                (self._infos, ("request_id", "status", "client_request_id")),
-                (self._metadata, ("request_id", "key", "value")),
+                (store, ("ManagedSessionMaker", "log_spans", "get_run")),
+                (infos, ("__table__", *columns)),
+                (metadata, ("__table__", "request_id", "key", "value")),
             )
             for name in names
             if not hasattr(owner, name)
@@ -126,12 +127,13 @@ class Store:
             missing.append("log_spans(location, spans)")
         if missing:
             raise UnsupportedMlflowError(f"{_NEEDS}: its store has no {', '.join(missing)}")
+        self._rows = TraceRows(infos.__table__, metadata.__table__)
         self._make_session = store.ManagedSessionMaker
-        self._export: ContextVar[_Export | None] = ContextVar("export", default=None)
+        self._export: ContextVar[Export | None] = ContextVar("export", default=None)
         self._logged: set[str] = set()
 
     def instrument(self, on_trace_without_root: OnTraceWithoutRoot) -> None:
-        """Wrap the store's `log_spans` and its sessions, to write the metadata of `metadata_of`."""
+        """Wrap the store's `log_spans` and its sessions, to write the metadata of `exporting`."""
         make_session, log_spans = self._make_session, self._store.log_spans
 
         @contextmanager
@@ -146,7 +148,9 @@ class Store:
                 export.session = session
                 try:
                     yield session
-                    self._write(session, export, on_trace_without_root)
+                    began = time.perf_counter()
+                    self._write(session, export)
+                    export.seconds += time.perf_counter() - began
                 finally:
                     export.session = None
 
@@ -154,131 +158,112 @@ class Store:
             export = self._export.get()
             if export is None:
                 return log_spans(location, spans, *args, **kwargs)
+            export.experiment_id = str(location)
             export.trace_ids = {span.trace_id for span in spans}
             try:
                 result = log_spans(location, spans, *args, **kwargs)
-                if export.trace_ids and not export.had_session:
-                    self._log_once(f"this MLflow stores spans in another way: {_NEEDS}")
-                return result
             finally:
-                export.trace_ids = set()
+                trace_ids, export.trace_ids = export.trace_ids, set()
+            if trace_ids and not export.had_session:
+                self._log_once(f"this MLflow stores spans in another way: {_NEEDS}")
+            for trace_id in export.without_root:
+                on_trace_without_root(trace_id)
+            metrics.traces.add(len(export.written), {"metadata": True})
+            metrics.traces.add(len(trace_ids) - len(export.written), {"metadata": False})
+            return result
 
         self._store.ManagedSessionMaker = session_with_metadata
         self._store.log_spans = log_spans_with_metadata
 
     @contextmanager
-    def metadata_of(self, entry_spans: Mapping[str, EntrySpan]) -> Iterator[None]:
-        """Write the metadata of these entry spans when MLflow stores spans in this context."""
-        token = self._export.set(_Export(entry_spans))
+    def exporting(self, export: Export) -> Iterator[None]:
+        """Write the metadata of an export's entry spans when MLflow stores spans meanwhile."""
+        token = self._export.set(export)
         try:
             yield
         finally:
             self._export.reset(token)
 
-    def _write(
-        self, session: Any, export: _Export, on_trace_without_root: OnTraceWithoutRoot
-    ) -> None:
-        """Write metadata in a transaction that is about to end. A failure never costs the spans."""
+    def _write(self, session: Any, export: Export) -> None:
+        """Write metadata in a transaction that is about to be committed.
+
+        What the database may not refuse another time (a lost connection, a deadlock) ends the
+        transaction, as it does in MLflow's own statements, so that senders try again. Everything
+        else costs the metadata, never the spans.
+        """
+        from sqlalchemy.exc import IntegrityError, OperationalError
+
         export.had_session = True
-        entries = [it for it in export.entry_spans.values() if it.trace_id in export.trace_ids]
-        if not entries:
+        export.written, export.without_root, export.foreign = set(), [], {}
+        if not export.is_strict and export.entry_spans.keys().isdisjoint(export.trace_ids):
             return
         session.flush()  # invalid spans are MLflow's to report
         try:
-            with session.begin_nested():
-                without_root = self._update_traces(session, entries)
+            for attempt in range(_WRITE_ATTEMPTS):
+                try:
+                    with session.begin_nested():
+                        self._update_traces(session, export)
+                    break
+                except IntegrityError:  # another request has just written the same metadata
+                    if attempt == _WRITE_ATTEMPTS - 1:
+                        raise
+        except OperationalError:
+            raise
         except Exception:
+            export.written, export.without_root = set(), []
             self._log_once(
                 "metadata of traces is not written; their spans are stored", exc_info=True
             )
-            return
-        for trace_id in without_root:
-            on_trace_without_root(trace_id)
+        if export.is_strict and export.foreign:
+            raise _permission_denied("These traces belong to another experiment")
+
+    def _update_traces(self, session: Any, export: Export) -> None:
+        """Write what each entry span changes, in traces of the request's experiment only."""
+        entries = {
+            trace_id: entry
+            for trace_id, entry in export.entry_spans.items()
+            if trace_id in export.trace_ids
+        }
+        stored = self._rows.read(session, export.trace_ids if export.is_strict else entries)
+        export.foreign = {
+            trace_id: trace.experiment_id
+            for trace_id, trace in stored.items()
+            if trace.experiment_id != export.experiment_id
+        }
+        if export.foreign and not export.is_strict:
+            _logger.warning(
+                "no metadata for %s (%d such traces): of another experiment than the request's, %s",
+                *(min(export.foreign), len(export.foreign), export.experiment_id),
+            )
+        updates = {
+            trace_id: update
+            for trace_id, entry in entries.items()
+            if trace_id in stored and trace_id not in export.foreign
+            if (update := _update_of(entry, stored[trace_id])) is not None
+        }
+        self._rows.write(session, updates)
+        export.written = set(updates)
+        export.without_root = [
+            trace_id for trace_id, update in updates.items() if ENTRY_SPAN_KEY in update.added
+        ]
 
     def _log_once(self, message: str, *, exc_info: bool = False) -> None:
         if message not in self._logged:
             self._logged.add(message)
             _logger.error(message, exc_info=exc_info)
 
-    def _update_traces(self, session: Any, entries: Sequence[EntrySpan]) -> list[str]:
-        """Write what each entry span changes; the ids of those traces that have no root yet."""
-        from sqlalchemy import delete, insert, select, update
+    def experiment_of_run(self, run_id: str) -> str:
+        return str(self._store.get_run(run_id).info.experiment_id)
 
-        infos, rows = self._infos, self._metadata
-        ids = [entry.trace_id for entry in entries]
-        stored = {
-            trace_id: (state, client_request_id)
-            for trace_id, state, client_request_id in session.execute(
-                select(infos.request_id, infos.status, infos.client_request_id).where(
-                    infos.request_id.in_(ids)
-                )
-            )
-        }
-        metadata: dict[str, dict[str, str]] = {trace_id: {} for trace_id in ids}
-        for trace_id, key, value in session.execute(
-            select(rows.request_id, rows.key, rows.value).where(rows.request_id.in_(ids))
-        ):
-            metadata[trace_id][key] = value or ""
-        added: list[dict[str, str]] = []
-        without_root = []
-        # In the same order in every process, to avoid deadlocks.
-        for entry in sorted(entries, key=lambda it: it.trace_id):
-            trace_id = entry.trace_id
-            if trace_id not in stored:
-                continue
-            change = trace_update(entry, metadata[trace_id], *stored[trace_id])
-            if change is None:
-                continue
-            if change.removed:
-                _execute(
-                    session,
-                    delete(rows).where(rows.request_id == trace_id, rows.key.in_(change.removed)),
-                )
-            fields = {"client_request_id": change.client_request_id, "status": change.state}
-            if values := {name: value for name, value in fields.items() if value is not None}:
-                _execute(session, update(infos).where(infos.request_id == trace_id).values(values))
-            added += [
-                {"request_id": trace_id, "key": key, "value": value}
-                for key, value in sorted(change.added.items())
-            ]
-            if ENTRY_SPAN_KEY in change.added:
-                without_root.append(trace_id)
-        if added:
-            session.execute(insert(rows), added)
-        return without_root
-
-    def traces_without_root(self) -> list[str]:
+    def traces_without_root(self, limit: int) -> list[str]:
         """The traces in progress whose metadata is an entry span's."""
-        from sqlalchemy import select
-
-        rows, infos = self._metadata, self._infos
-        query = (
-            select(rows.request_id)
-            .join(infos, infos.request_id == rows.request_id)
-            .where(rows.key == ENTRY_SPAN_KEY, infos.status == IN_PROGRESS)
-        )
         with self._session() as session:
-            return list(session.execute(query).scalars())
+            return self._rows.without_root(session, limit)
 
     def end_abandoned(self, trace_id: str) -> None:
         """Set a trace's state to its entry span's, unless its root came meanwhile."""
-        from sqlalchemy import select, update
-
-        rows, infos = self._metadata, self._infos
-        is_entry_span = (rows.request_id == trace_id, rows.key == ENTRY_SPAN_KEY)
         with self._session() as session:
-            # The trace's row first, which every other writer locks first too.
-            state = session.execute(
-                select(infos.status).where(infos.request_id == trace_id).with_for_update()
-            ).scalar()
-            entry_span = session.execute(select(rows.value).where(*is_entry_span)).scalar()
-            if state != IN_PROGRESS or entry_span is None:
-                return
-            state, entry_span = abandoned(entry_span)
-            _execute(
-                session, update(infos).where(infos.request_id == trace_id).values(status=state)
-            )
-            _execute(session, update(rows).where(*is_entry_span).values(value=entry_span))
+            self._rows.end_abandoned(session, trace_id)
 
     def _session(self) -> Any:
         """A session that may write. From 3.17 on sessions are read-only by default."""
@@ -286,18 +271,35 @@ class Store:
         return self._make_session(read_only=False) if has_kinds else self._make_session()
 
 
-def _execute(session: Any, statement: Any) -> None:
-    """Execute a statement on rows that the session has no objects of."""
-    session.execute(statement.execution_options(synchronize_session=False))
+def _update_of(entry: EntrySpan, stored: StoredTrace) -> TraceUpdate | None:
+    return trace_update(entry, stored.metadata, stored.state, stored.client_request_id)
+
+
+def _permission_denied(message: str) -> Exception:
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
+
+    error: Exception = MlflowException(message, error_code=PERMISSION_DENIED)
+    return error
 
 
 @dataclass
-class _Export:
-    """A request's entry spans, and the part of the request that MLflow is storing."""
+class Export:
+    """A request's entry spans, and what becomes of the part of the request that MLflow stores."""
 
     entry_spans: Mapping[str, EntrySpan]
+    is_strict: bool = False
+    """Refuse traces of another experiment, instead of leaving their metadata alone."""
+    experiment_id: str = ""
     trace_ids: set[str] = field(default_factory=set)
     """Of the call of `log_spans` that is under way, which stores them in one session."""
     session: Any = None
     """That session, while it is open."""
     had_session: bool = False
+    written: set[str] = field(default_factory=set)
+    """The traces whose metadata was written."""
+    without_root: list[str] = field(default_factory=list)
+    foreign: dict[str, str] = field(default_factory=dict)
+    """Traces of another experiment, with its id."""
+    seconds: float = 0.0
+    """Spent on metadata."""

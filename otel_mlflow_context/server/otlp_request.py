@@ -17,7 +17,7 @@ _HEX_IDS: Final = ("traceId", "spanId", "parentSpanId")
 
 
 def parse(body: bytes, media_type: str) -> ExportTraceServiceRequest:
-    """Decode a request body.
+    """Decode a request body. Both decoders refuse messages that are nested 100 deep.
 
     Raises:
         Exception: the decoder's, for a body that is not a request with spans.
@@ -26,10 +26,12 @@ def parse(body: bytes, media_type: str) -> ExportTraceServiceRequest:
     if media_type == PROTOBUF:
         request.ParseFromString(body)
     elif media_type == JSON:
-        ParseDict(_with_base64_ids(json.loads(body)), request, ignore_unknown_fields=True)
+        # The hook lets other threads run: without it the decoder holds the GIL to the end.
+        decoded = json.loads(body, object_hook=lambda it: it)
+        ParseDict(_with_base64_ids(decoded), request, ignore_unknown_fields=True)
     else:
         raise ValueError(media_type)
-    if next(spans_of(request), None) is None:
+    if not count_spans(request):
         raise ValueError("no spans")
     return request
 
@@ -54,6 +56,18 @@ def spans_of(request: ExportTraceServiceRequest) -> Iterator[Span]:
             yield from scope_spans.spans
 
 
+def count_spans(request: ExportTraceServiceRequest) -> int:
+    return sum(
+        len(scope_spans.spans)
+        for resource_spans in request.resource_spans
+        for scope_spans in resource_spans.scope_spans
+    )
+
+
+def trace_ids_of(request: ExportTraceServiceRequest) -> list[str]:
+    return sorted({mlflow_trace_id(span) for span in spans_of(request)})
+
+
 def select_traces(
     request: ExportTraceServiceRequest, trace_ids: Collection[str]
 ) -> ExportTraceServiceRequest:
@@ -68,11 +82,16 @@ def select_traces(
     return part
 
 
-def sort_by_trace(request: ExportTraceServiceRequest) -> ExportTraceServiceRequest:
-    """The same spans, trace by trace in the order of their ids.
+def split_by_trace(
+    request: ExportTraceServiceRequest, max_spans: int
+) -> list[ExportTraceServiceRequest]:
+    """The same spans, trace by trace in the order of their ids, in requests of whole traces.
 
     MLflow locks traces in the order in which it creates them. Two concurrent requests with the same
     traces in different orders would deadlock, and the database would abort one of them.
+
+    Args:
+        max_spans: of a request, unless a single trace has more.
     """
     spans = [
         (span.trace_id, resource_spans, scope_spans, span)
@@ -80,13 +99,25 @@ def sort_by_trace(request: ExportTraceServiceRequest) -> ExportTraceServiceReque
         for scope_spans in resource_spans.scope_spans
         for span in scope_spans.spans
     ]
-    ordered = ExportTraceServiceRequest()
-    last: Any = None
-    for _, resource_spans, scope_spans, span in sorted(spans, key=lambda it: it[0]):
-        if last is not scope_spans:
-            last = scope_spans
-            target = ordered.resource_spans.add(
-                resource=resource_spans.resource, schema_url=resource_spans.schema_url
-            ).scope_spans.add(scope=scope_spans.scope, schema_url=scope_spans.schema_url)
+    parts: list[ExportTraceServiceRequest] = []
+    size = 0
+    last_id: bytes | None = None
+    last_scope: Any = None
+    target: Any = None
+    for trace_id, resource_spans, scope_spans, span in sorted(spans, key=lambda it: it[0]):
+        if not parts or (size >= max_spans and trace_id != last_id):
+            parts.append(ExportTraceServiceRequest())
+            size, last_scope = 0, None
+        if last_scope is not scope_spans:
+            last_scope = scope_spans
+            target = (
+                parts[-1]
+                .resource_spans.add(
+                    resource=resource_spans.resource, schema_url=resource_spans.schema_url
+                )
+                .scope_spans.add(scope=scope_spans.scope, schema_url=scope_spans.schema_url)
+            )
         target.spans.append(span)
-    return ordered
+        last_id = trace_id
+        size += 1
+    return parts

@@ -2,93 +2,161 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from collections.abc import Mapping
 from functools import partial
 from importlib.metadata import version
 from typing import Any, Final
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route
 
 from otel_mlflow_context.semconv import PLUGIN_PATH
-from otel_mlflow_context.server import mlflow_internals
+from otel_mlflow_context.server import metrics
 from otel_mlflow_context.server.entry_spans import EntrySpan, entry_spans
-from otel_mlflow_context.server.http_body import decompress
-from otel_mlflow_context.server.otlp_request import PROTOBUF, parse, sort_by_trace
-from otel_mlflow_context.server.partial_success import INVALID, store_valid_traces
-from otel_mlflow_context.settings import current_settings
+from otel_mlflow_context.server.http_body import RequestTooLargeError, decompress, read_body
+from otel_mlflow_context.server.mlflow_internals import Export, Store, static_prefix
+from otel_mlflow_context.server.otlp_request import PROTOBUF, count_spans, parse, trace_ids_of
+from otel_mlflow_context.server.partial_success import store_traces
+from otel_mlflow_context.settings import Settings, current_settings
 
 _logger = logging.getLogger(__name__)
 
 _TRACES_PATH: Final = "/v1/traces"
 _FORWARDED: Final = "otel_mlflow_context.forwarded"
 """Set in the ASGI scope of requests that are meant for MLflow's route."""
+_SERVER_SCOPE: Final = frozenset(
+    ("type", "asgi", "http_version", "method", "scheme", "path", "raw_path", "query_string")
+) | {"root_path", "headers", "client", "server", "extensions"}
+"""Keys of an ASGI scope as it comes from the server."""
 _SDK_USER_AGENT: Final = "mlflow-python-client"
 """MLflow's SDK, unless it exports with OpenTelemetry's exporter."""
+_EXPERIMENT_ID: Final = "x-mlflow-experiment-id"
+_RUN_ID: Final = "x-mlflow-run-id"
+_NESTED: Final = "otel_mlflow_context.nested"
+"""Set in the ASGI scope of requests that are made while another is served."""
+_LARGE: Final = 32 * 1024
+"""Bytes from which on a request is served outside of the event loop: MLflow's route takes 0.1 ms
+for each span, of which this may be 500."""
+_CONCURRENT_LARGE: Final = 1
+"""Large requests at a time, of a worker: they compete with the event loop for the GIL."""
 
 
 class TracesRoute(Route):  # type: ignore[misc]  # Starlette may be too old for types
-    """OTLP/HTTP: MLflow's route of the same path stores the spans, and their metadata with them."""
+    """OTLP/HTTP: MLflow's route of the same path stores the spans, and their metadata with them.
 
-    def __init__(self, router: Any, store: mlflow_internals.Store) -> None:
-        path = mlflow_internals.static_prefix() + _TRACES_PATH
-        super().__init__(path, self._export, methods=["POST"])
-        self._router = router
+    Args:
+        app: MLflow's application.
+        store: that the application uses.
+        is_strict: accept spans of another experiment's trace only from senders whom the application
+            authorises for that experiment.
+    """
+
+    def __init__(self, app: Any, store: Store, *, is_strict: bool) -> None:
+        super().__init__(static_prefix() + _TRACES_PATH, self._export, methods=["POST"])
+        self._app = app
         self._store = store
+        self._is_strict = is_strict
+        self._large = asyncio.Semaphore(_CONCURRENT_LARGE)
+        self._logged: set[str] = set()
 
     def matches(self, scope: Any) -> Any:
         is_ours = scope.get("method") == "POST" and _FORWARDED not in scope
         return super().matches(scope) if is_ours else (Match.NONE, {})
 
     async def _export(self, request: Request) -> Response:
+        settings = current_settings()
         try:
-            body = await request.body()
+            body = await read_body(request, settings.max_request_bytes)
+            encoding = request.headers.get("content-encoding", "")
+            # Compressed, a few bytes may be many.
+            is_large = len(body) >= _LARGE or encoding
+            if not is_large or _NESTED in request.scope:
+                return await self._respond(request, body, settings)
+            async with self._large:
+                respond = self._respond(request, body, settings)
+                return await asyncio.to_thread(asyncio.run, respond)
         except ClientDisconnect:
             return Response(status_code=400)  # to nobody
+        except RequestTooLargeError as error:
+            metrics.rejected_requests.add(1)
+            raise HTTPException(413, str(error)) from None
+
+    async def _respond(self, request: Request, body: bytes, settings: Settings) -> Response:
+        began = time.perf_counter()
         headers = request.headers
         media_type = headers.get("content-type", "").partition(";")[0].strip()
         try:
-            traces = parse(decompress(body, headers.get("content-encoding", "")), media_type)
+            encoding = headers.get("content-encoding", "")
+            unpacked = decompress(body, encoding, settings.max_unpacked_bytes)
+            traces = parse(unpacked, media_type)
+        except RequestTooLargeError:
+            raise
         except Exception:
-            # MLflow's answer says what is wrong.
-            return await self._forward(request, headers, body)
-        store = partial(self._store_traces, request)
-        response = await store(traces)
-        if response.status_code in INVALID:
-            return await store_valid_traces(traces, response, media_type, store)
+            return await self._forward(request, headers, body)  # MLflow's answer says what is wrong
+        if _EXPERIMENT_ID not in headers:
+            return await self._forward(request, headers, body)  # the same
+        _check_counts(traces, settings)
+        seconds = time.perf_counter() - began
+        export = Export({}, is_strict=self._is_strict)
+        response = await store_traces(
+            traces, media_type, partial(self._store_part, request, export)
+        )
+        metrics.duration.record(seconds + export.seconds)
         return response
 
-    async def _store_traces(self, request: Request, traces: ExportTraceServiceRequest) -> Response:
-        body = sort_by_trace(traces).SerializeToString()
+    async def _store_part(
+        self, request: Request, export: Export, part: ExportTraceServiceRequest
+    ) -> Response:
+        began = time.perf_counter()
+        body = part.SerializeToString()
         headers = MutableHeaders(raw=request.headers.raw.copy())
         del headers["content-encoding"]
         headers["content-type"] = PROTOBUF
         headers["content-length"] = str(len(body))
-        with self._store.metadata_of(_entry_spans(request, traces)):
-            return await self._forward(request, headers, body)
-
-    async def _forward(self, request: Request, headers: Any, body: bytes) -> Response:
-        received = iter([{"type": "http.request", "body": body, "more_body": False}])
-        sent: list[Any] = []
-
-        async def receive() -> Any:
-            return next(received, {"type": "http.disconnect"})
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        await self._router(
-            {**request.scope, "headers": headers.raw, _FORWARDED: True}, receive, send
-        )
-        response = Response(
-            b"".join(message.get("body", b"") for message in sent), sent[0]["status"]
-        )
-        response.raw_headers = list(sent[0].get("headers", ()))
+        if self._is_strict and _RUN_ID in headers and not await self._may_link(headers):
+            del headers[_RUN_ID]
+        export.entry_spans = _entry_spans(request, part)
+        export.seconds += time.perf_counter() - began
+        with self._store.exporting(export):
+            response = await self._forward(request, headers, body)
+        if self._is_strict and len(owners := set(export.foreign.values())) == 1:
+            [owner] = owners
+            if export.foreign.keys() >= set(trace_ids_of(part)):
+                headers[_EXPERIMENT_ID] = owner
+                return await self._send_to_owner(request, headers, body)
         return response
+
+    async def _may_link(self, headers: Headers) -> bool:
+        """Whether the run that the traces are to be linked with is the experiment's."""
+        try:
+            run_id = headers[_RUN_ID]
+            owner = await asyncio.to_thread(self._store.experiment_of_run, run_id)
+        except Exception:
+            owner = None
+        return bool(owner == headers.get(_EXPERIMENT_ID))
+
+    async def _forward(self, request: Request, headers: Headers, body: bytes) -> Response:
+        """The response of MLflow's route."""
+        scope = {**request.scope, "headers": headers.raw, _FORWARDED: True}
+        try:
+            return await _call(self._app.router, scope, body)
+        except Exception as error:  # the others of the request may be valid
+            if type(error).__name__ not in self._logged:
+                self._logged.add(type(error).__name__)
+                _logger.exception("MLflow's route for spans failed")
+            return Response("Internal Server Error", 500)
+
+    async def _send_to_owner(self, request: Request, headers: Headers, body: bytes) -> Response:
+        """The application's response, which authorises the sender for the headers' experiment."""
+        scope = {key: value for key, value in request.scope.items() if key in _SERVER_SCOPE}
+        return await _call(self._app, {**scope, "headers": headers.raw, _NESTED: True}, body)
 
 
 def plugin_route() -> Route:
@@ -97,14 +165,35 @@ def plugin_route() -> Route:
     async def plugin_version(_request: Request) -> Response:
         return JSONResponse({"version": version("otel-mlflow-context")})
 
-    return Route(mlflow_internals.static_prefix() + PLUGIN_PATH, plugin_version)
+    return Route(static_prefix() + PLUGIN_PATH, plugin_version)
+
+
+async def _call(app: Any, scope: Any, body: bytes) -> Response:
+    received = iter([{"type": "http.request", "body": body, "more_body": False}])
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return next(received, {"type": "http.disconnect"})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    response = Response(b"".join(it.get("body", b"") for it in sent), sent[0]["status"])
+    response.raw_headers = list(sent[0].get("headers", ()))
+    return response
+
+
+def _check_counts(traces: ExportTraceServiceRequest, settings: Settings) -> None:
+    for counted, limit, what in (
+        (count_spans(traces), settings.max_request_spans, "spans"),
+        (len(trace_ids_of(traces)), settings.max_request_traces, "traces"),
+    ):
+        if counted > limit:
+            raise RequestTooLargeError(f"The request has {counted} {what}; {limit} are allowed")
 
 
 def _entry_spans(request: Request, traces: ExportTraceServiceRequest) -> Mapping[str, EntrySpan]:
     if request.headers.get("user-agent", "").startswith(_SDK_USER_AGENT):
         return {}  # MLflow's SDK sends a trace's metadata by itself, before its spans or after
-    try:
-        return entry_spans(traces, current_settings())
-    except Exception:
-        _logger.exception("metadata of traces is not read; their spans are stored")
-        return {}
+    return entry_spans(traces, current_settings())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from otel_mlflow_context.semconv import (
     FEATURE_FLAG_PREFIX,
@@ -28,6 +28,8 @@ _FROM_ANY_SPAN: Final = frozenset({MLFLOW_TRACE_SESSION, MLFLOW_TRACE_USER})
 _TABLE_KEYS: Final = frozenset(fact.metadata for fact in (*PROCESS_FACTS, *REQUEST_FACTS))
 _MAX_VALUE: Final = 8_000
 """Characters of a metadata value: the column in MLflow's database."""
+_MAX_KEYS: Final = 128
+"""Of a trace. Entry spans of many requests could otherwise add flags without end."""
 
 
 @dataclass
@@ -70,6 +72,10 @@ def trace_update(
         if key not in metadata or (key in update.removed and metadata[key] != value)
     }
     update.removed -= {key for key in update.removed if metadata[key] == entry.metadata.get(key)}
+    free = _MAX_KEYS - len(metadata) + len(update.removed)
+    if len(update.added) > free:
+        first = sorted(update.added, key=lambda key: (key not in _TABLE_KEYS, key))[: max(free, 0)]
+        update.added = {key: update.added[key] for key in first}
     if not entry.is_root:
         update.added[ENTRY_SPAN_KEY] = _as_previous(entry)
     if client_request_id is None or previous:
@@ -91,10 +97,10 @@ class _PreviousEntrySpan:
     def of(cls, metadata: Mapping[str, str]) -> _PreviousEntrySpan | None:
         if ENTRY_SPAN_KEY not in metadata:
             return None
+        stored = _loaded(metadata[ENTRY_SPAN_KEY])
         try:
-            stored = json.loads(metadata[ENTRY_SPAN_KEY])
             return cls(int(stored["start_ns"]), frozenset(stored["keys"]), stored.get("closed"))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError):
             return cls(0, frozenset(), None)
 
 
@@ -109,6 +115,15 @@ def _as_previous(entry: EntrySpan) -> str:
 
 def abandoned(entry_span: str) -> tuple[str, str]:
     """The final state of a trace whose root never came, and the new value of `ENTRY_SPAN_KEY`."""
-    stored = json.loads(entry_span)
-    state = stored["state"] if stored.get("state") in ("OK", "ERROR") else "OK"
+    stored = _loaded(entry_span)
+    state = "ERROR" if stored.get("state") == "ERROR" else "OK"
     return state, json.dumps({**stored, "closed": state})
+
+
+def _loaded(entry_span: str) -> dict[str, Any]:
+    """The value of `ENTRY_SPAN_KEY`, which whoever may edit the trace may have damaged."""
+    try:
+        stored = json.loads(entry_span)
+    except (ValueError, RecursionError):
+        return {}
+    return stored if isinstance(stored, dict) else {}

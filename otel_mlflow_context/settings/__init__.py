@@ -73,6 +73,14 @@ class Settings:
     `user_id_key`; or "drop", nothing."""
     close_after: float = 3600.0
     """Seconds after which the server plugin ends a trace whose root has not come; 0: never."""
+    max_request_bytes: int = 20 * 1024 * 1024
+    """Bytes of an OTLP request, as received, that the server plugin accepts."""
+    max_unpacked_bytes: int = 32 * 1024 * 1024
+    """Bytes of an OTLP request, decompressed, that the server plugin accepts."""
+    max_request_spans: int = 20_000
+    """Spans of an OTLP request that the server plugin accepts."""
+    max_request_traces: int = 10_000
+    """Traces of an OTLP request that the server plugin accepts."""
 
     def __post_init__(self) -> None:
         for name, checked in CHECKS.items():

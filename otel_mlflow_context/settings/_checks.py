@@ -116,6 +116,16 @@ def _seconds(setting: str, value: object) -> float:
     return seconds
 
 
+def _limit(setting: str, value: object) -> int:
+    try:
+        limit: int = int(value)  # type: ignore[call-overload]  # the same
+    except (TypeError, ValueError):
+        limit = 0
+    if limit < 1:
+        raise ValueError(f"{setting} must be a whole number above 0, got {value!r}")
+    return limit
+
+
 def listed(names: Iterable[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
 
@@ -134,4 +144,8 @@ CHECKS: Final[dict[str, Callable[[str, Any], object]]] = {
     "trusted_messaging": _boolean,
     "user_id": _one_of("plain", "hash", "drop"),
     "close_after": _seconds,
+    "max_request_bytes": _limit,
+    "max_unpacked_bytes": _limit,
+    "max_request_spans": _limit,
+    "max_request_traces": _limit,
 }

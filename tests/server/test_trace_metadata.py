@@ -12,8 +12,8 @@ from otel_mlflow_context.server.entry_spans import EntrySpan, entry_spans
 from otel_mlflow_context.server.otlp_request import (
     mlflow_trace_id,
     select_traces,
-    sort_by_trace,
     spans_of,
+    split_by_trace,
 )
 from otel_mlflow_context.server.trace_metadata import ENTRY_SPAN_KEY, abandoned, trace_update
 from otel_mlflow_context.settings import Settings
@@ -164,11 +164,25 @@ def content(request):
 
 @given(requests())
 def test_a_request_in_order_has_the_same_spans_and_its_traces_one_after_the_other(request):
-    ordered = sort_by_trace(request)
+    parts = split_by_trace(request, 100)
 
-    assert content(ordered) == content(request)
-    order = [span.trace_id for span in spans_of(ordered)]
+    assert len(parts) <= 1
+    assert [row for part in parts for row in content(part)] == content(request)
+    order = [span.trace_id for part in parts for span in spans_of(part)]
     assert order == sorted(order)
+
+
+@given(requests(), st.integers(1, 5))
+def test_a_request_is_split_between_traces(request, max_spans):
+    parts = split_by_trace(request, max_spans)
+
+    assert sorted(row for part in parts for row in content(part)) == content(request)
+    traces = [{span.trace_id for span in spans_of(part)} for part in parts]
+    assert sum(map(len, traces)) == len(set().union(*traces))
+    for part, ids_of_part in zip(parts, traces, strict=True):
+        assert len(list(spans_of(part))) < max_spans or len(ids_of_part) >= 1
+        last = max(ids_of_part)
+        assert sum(span.trace_id < last for span in spans_of(part)) < max_spans
 
 
 @given(requests())
