@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +13,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from servers import MlflowServer, free_port
+from servers import MlflowServer, PostgreSQL
 from table import FACTS
 
 from otel_mlflow_context import MlflowContextSpanProcessor, trace_context
@@ -35,31 +32,12 @@ def shared_server(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
     """The address of a database in a PostgreSQL of its own, from Debian's package."""
-    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    if not binaries:
+    if not PostgreSQL.BINARIES:
         pytest.skip("PostgreSQL (Debian's package postgresql) is not installed")
-    # PostgreSQL does not run as root; its own user cannot enter pytest's folders.
-    as_owner = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
-    folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
-    port = free_port()
-    if as_owner:
-        shutil.chown(folder, "postgres")
-
-    def run(command: str, *arguments: str) -> None:
-        subprocess.run(
-            [*as_owner, binaries[-1] / command, *arguments],
-            check=True,
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-        )
-
-    data = str(folder / "data")
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -F"
-    run("initdb", "-D", data, "-A", "trust", "-U", "mlflow")
-    run("pg_ctl", "-D", data, "-l", str(folder / "log"), "-w", "-o", options, "start")
-    yield f"postgresql+psycopg2://mlflow@127.0.0.1:{port}/postgres"
-    run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
-    shutil.rmtree(folder)
+    database = PostgreSQL()
+    database.start()
+    yield database.uri
+    database.close()
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,11 @@ import contextlib
 import gzip
 import http.client
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -57,7 +59,7 @@ class MlflowServer:
             stderr=self._log,
             start_new_session=True,
         )
-        for _ in range(600):
+        for _ in range(1_800):  # a busy machine takes a minute for four workers
             try:
                 with urllib.request.urlopen(f"{self.uri}/health", timeout=1):
                     return
@@ -78,6 +80,47 @@ class MlflowServer:
     def close(self) -> None:
         self.stop()
         self._log.close()
+
+
+class PostgreSQL:
+    """A PostgreSQL with an empty database, from Debian's package."""
+
+    BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+
+    def __init__(self) -> None:
+        # PostgreSQL does not run as root; its own user cannot enter pytest's folders.
+        self._as_owner = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+        self._folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
+        self.port = free_port()
+        self.uri = f"postgresql+psycopg2://mlflow@127.0.0.1:{self.port}/postgres"
+        if self._as_owner:
+            shutil.chown(self._folder, "postgres")
+        self._data = str(self._folder / "data")
+        self._run("initdb", "-A", "trust", "-U", "mlflow")
+
+    def start(self) -> None:
+        folder = self._folder
+        options = (
+            f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
+        )
+        self._run("pg_ctl", "-l", str(folder / "log"), "-w", "-o", f"{options} -F", "start")
+
+    def stop(self) -> None:
+        """At once, as if its machine had failed."""
+        self._run("pg_ctl", "-m", "immediate", "-w", "stop")
+
+    def close(self) -> None:
+        with contextlib.suppress(subprocess.CalledProcessError):  # it is stopped
+            self.stop()
+        shutil.rmtree(self._folder)
+
+    def _run(self, command: str, *arguments: str) -> None:
+        subprocess.run(
+            [*self._as_owner, self.BINARIES[-1] / command, "-D", self._data, *arguments],
+            check=True,
+            cwd=self._folder,
+            stdout=subprocess.DEVNULL,
+        )
 
 
 class Front(ThreadingHTTPServer):

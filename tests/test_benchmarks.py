@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 # All but `compare`, which is beside the tests of what it measures.
-SECTIONS = ("spans", "propagation", "detection", "imports", "export", "server")
+SECTIONS = ("spans", "propagation", "detection", "imports", "export", "server", "health")
 
 
 def test_the_benchmarks_run_and_compare() -> None:
