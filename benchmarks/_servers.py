@@ -15,7 +15,13 @@ from pathlib import Path
 from _processes import clean_environment
 from _tables import progress
 
-_STARTUP_SECONDS = 60
+_STARTUP_SECONDS = 180
+_ENVIRONMENT = {
+    # Without the catalogue a span that names a model makes the server ask the network.
+    "MLFLOW_MODEL_CATALOG_URI": "",
+    # Eight processes for jobs that no benchmark has.
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+}
 
 
 @contextmanager
@@ -33,8 +39,7 @@ def mlflow_server(*options: str):
                 *("--backend-store-uri", f"sqlite:///{Path(folder, 'mlflow.db')}"),
                 *("--artifacts-destination", folder, *options),
             ],
-            # Without the catalogue a span that names a model makes the server ask the network.
-            env=clean_environment() | {"MLFLOW_MODEL_CATALOG_URI": ""},
+            env=clean_environment() | _ENVIRONMENT,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,

@@ -15,6 +15,7 @@ sections:
   export     traces a second into a real MLflow server: ours, the plain OTLP exporter and MLflow's
              own SDK (about 2 min)
   server     traces a second that a server stores: with the plugin and without (about 2 min)
+  health     health checks while a server with the plugin stores the largest requests (about 7 min)
   compare    comparing two versions of 100,000 traces, beside a loop over them (about 6 min)
 
 examples:
@@ -36,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from _tables import progress_done
 
 # A module each, imported when its turn comes: the last ones load MLflow into this process.
-SECTIONS = ("spans", "propagation", "detection", "imports", "export", "server", "compare")
+SECTIONS = ("spans", "propagation", "detection", "imports", "export", "server", "health", "compare")
 _DISTRIBUTIONS = (
     "opentelemetry-sdk",
     "opentelemetry-processor-baggage",
