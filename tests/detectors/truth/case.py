@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +46,12 @@ class AnyOf(frozenset):
 
     def __repr__(self) -> str:
         return " or ".join(sorted(map(repr, self)))
+
+
+class Confirmed(str):
+    """A value that git has to confirm, or the case itself is wrong."""
+
+    __slots__ = ()
 
 
 def any_of(*values: object) -> AnyOf:
@@ -98,11 +103,6 @@ def case(kind: str, name: str) -> Callable[[Callable[..., Start]], Callable[...,
         return build
 
     return add
-
-
-def count_by_kind() -> dict[str, int]:
-    """How many cases of each kind the matrix has, in the order of the kinds' first cases."""
-    return dict(Counter(each.kind for each in CASES.values()))
 
 
 def verdicts(expected: Mapping[str, object], found: Mapping[str, object]) -> Iterator[str]:

@@ -11,7 +11,16 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from detectors.truth.case import GIT, ITS_METADATA, ITS_PATH, OF_GIT, AnyOf, Start, any_of
+from detectors.truth.case import (
+    GIT,
+    ITS_METADATA,
+    ITS_PATH,
+    OF_GIT,
+    AnyOf,
+    Confirmed,
+    Start,
+    any_of,
+)
 
 _GIT = shutil.which("git") or "git"
 """Also for a program that does not find it."""
@@ -28,6 +37,7 @@ def _of_one_repository() -> tuple[str, ...]:
 
 
 _NAMING_A_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR")
+_STATUS = ("status", "--porcelain", "--untracked-files=no")
 _OPTIONS = ("--no-optional-locks", "--literal-pathspecs")
 
 
@@ -52,7 +62,9 @@ class _Git:
         return result.stdout.removesuffix("\n") if result.returncode == 0 else None
 
 
-def git_says(file: Path, environ: Mapping[str, str], cwd: Path) -> dict[str, object]:
+def git_says(
+    file: Path, environ: Mapping[str, str], cwd: Path, *, is_checked: bool = True
+) -> dict[str, object]:
     """Path, commit, branch, tags, URL and changes, where git tracks the file; else nothing.
 
     It is asked in the file's folder, and if it knows nothing there, in the program's working
@@ -62,37 +74,38 @@ def git_says(file: Path, environ: Mapping[str, str], cwd: Path) -> dict[str, obj
         return {}
     own = {name: value for name, value in environ.items() if name not in _of_one_repository()}
     git = _Git(file.parent, own)
-    path = _tracked_path(git, file, file.name)
+    path = _tracked_path(git, file.name)
     if path is None and "GIT_DIR" in environ:
         variables = {name: environ[name] for name in _NAMING_A_REPOSITORY if name in environ}
         git = _Git(cwd, own | variables)
-        path = _tracked_path(git, file, str(file))
-    if path is None:
+        path = _tracked_path(git, str(file))
+    # One call for three answers: most of what a case costs is starting processes.
+    checkout = path and git("rev-parse", "--show-toplevel", "HEAD", "--symbolic-full-name", "HEAD")
+    if checkout:
+        top, commit, branch = checkout.split("\n")
+    elif path:  # before the first commit
+        top, commit = git("rev-parse", "--show-toplevel"), None
+        branch = git("symbolic-ref", "-q", "HEAD") or ""
+    # Where the work tree is elsewhere, git takes the name for one at the top of that.
+    if path is None or top is None or Path(top, path).resolve() != file.resolve():
         return {}
-    branch = git("symbolic-ref", "-q", "HEAD") or ""
-    commit = git("rev-parse", "--verify", "-q", "HEAD")
     tags = git("tag", "--points-at", "HEAD") if commit else None
-    status = git("status", "--porcelain", "--untracked-files=no") if commit else None
+    changes = git(*_STATUS) if commit and is_checked else None
     url = git("ls-remote", "--get-url")
     return {
         "path": path,
         "commit": commit,
         "branch": branch.removeprefix("refs/heads/") if branch.startswith("refs/heads/") else None,
         "tag": any_of(*tags.split("\n")) if tags else None,
-        "dirty": None if status is None else bool(status),
+        "dirty": None if changes is None else bool(changes),
         "url": web_address(url) if url else None,
     }
 
 
-def _tracked_path(git: _Git, file: Path, named: str) -> str | None:
-    """The file's path in the repository, if it is tracked and in its work tree."""
-    path = git("ls-files", "-z", "--full-name", "--error-unmatch", "--", named)
-    top = git("rev-parse", "--show-toplevel") if path else None
-    if path is None or top is None:
-        return None
-    path = path.split("\0")[0]  # in a conflict it is there several times
-    # Where the work tree is elsewhere, git takes the name for one at the top of that.
-    return path if Path(top, path).resolve() == file.resolve() else None
+def _tracked_path(git: _Git, named: str) -> str | None:
+    """The path in the repository of a file that is tracked."""
+    paths = git("ls-files", "-z", "--full-name", "--error-unmatch", "--", named)
+    return paths.split("\0")[0] if paths else None  # in a conflict it is there several times
 
 
 _SCP = re.compile(r"(?:[^@/:]+@)?(?P<host>[^/:@]{2,}):(?!//)(?P<path>.+)")
@@ -113,14 +126,16 @@ def web_address(remote: str) -> str | None:
 def facts_of(start: Start, report: Mapping[str, object], typed: str | None) -> dict[str, object]:
     """What is expected of a program that was started, every fact of it."""
     file = start.question or (Path(str(report["file"])) if report["file"] else None)
-    said = git_says(file, start.environ, start.cwd) if file else {}
     is_checked = start.environ.get("OTEL_MLFLOW_CONTEXT_DIRTY") != "false"
+    said = git_says(file, start.environ, start.cwd, is_checked=is_checked) if file else {}
     expected: dict[str, object] = dict.fromkeys(("change", "version", "environment"))
     expected |= dict.fromkeys(("deployment", "service", "region"))
     expected |= dict.fromkeys(OF_GIT, GIT) | {"type": "LOCAL", "name": ITS_PATH} | start.expected
     for fact, right in expected.items():
         if right is GIT:
-            expected[fact] = said.get(fact) if fact != "dirty" or is_checked else None
+            expected[fact] = said.get(fact)
+        elif isinstance(right, Confirmed):
+            assert said.get(fact) == right, f"git says otherwise: {said.get(fact)}"
         elif right is ITS_PATH:
             expected[fact] = said.get("path") or typed
         elif right is ITS_METADATA:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 
-from detectors.truth.case import any_of, case
+from detectors.truth.case import Confirmed, any_of, case
 from detectors.truth.world import URL, write
 
 KIND = "remotes"
@@ -146,6 +146,10 @@ UNKNOWN = any_of(None, "gh:acme/shop", "gh:acme/shop.git")
 """Of an address that nothing rewrites: `gh` might be a host that SSH knows."""
 
 
+def confirmed(url):
+    return Confirmed(url) if isinstance(url, str) else url
+
+
 def shortened(world):
     """A repository whose address is one that only the configuration explains."""
     shop = world.repository()
@@ -159,7 +163,7 @@ def _rewritten(name, files, url=URL, environ=None):
     @case(KIND, f"insteadOf {name}")
     def _(world):
         write(world.home, files)
-        return at(world, shortened(world), url=url, environ=environ)
+        return at(world, shortened(world), url=confirmed(url), environ=environ)
 
 
 _rewritten("in the user's configuration", {".gitconfig": _HUB})
@@ -217,7 +221,7 @@ _rewritten(
 def _(world):
     shop = shortened(world)
     world.git(shop, "config", "url.https://github.com/.insteadOf", "gh:")
-    return at(world, shop, url=URL)
+    return at(world, shop, url=Confirmed(URL))
 
 
 @case(KIND, "insteadOf in a file that a variable names")
@@ -225,7 +229,7 @@ def _(world):
     write(world.root, {"global": _HUB})
     write(world.home, {".gitconfig": _FORGE})
     environ = {"GIT_CONFIG_GLOBAL": str(world.root / "global")}
-    return at(world, shortened(world), url=URL, environ=environ)
+    return at(world, shortened(world), url=Confirmed(URL), environ=environ)
 
 
 @case(KIND, "insteadOf in the user's configuration, and a variable that names none")
@@ -239,7 +243,7 @@ def _(world):
 def _(world):
     write(world.root, {"system": _HUB})
     environ = {"GIT_CONFIG_SYSTEM": str(world.root / "system"), "GIT_CONFIG_NOSYSTEM": None}
-    return at(world, shortened(world), url=URL, environ=environ)
+    return at(world, shortened(world), url=Confirmed(URL), environ=environ)
 
 
 @case(KIND, "insteadOf in the system's configuration, which does not count")
@@ -256,7 +260,7 @@ def _(world):
     world.git(shop, "worktree", "add", "-q", "-b", "topic", "../topic")
     topic = world.root / "topic"
     world.git(topic, "config", "--worktree", "url.https://github.com/.insteadOf", "gh:")
-    return at(world, topic, url=URL)
+    return at(world, topic, url=Confirmed(URL))
 
 
 def _in_variables(name, *pairs, url=URL, **more):
@@ -266,7 +270,7 @@ def _in_variables(name, *pairs, url=URL, **more):
         for number, (key, value) in enumerate(pairs):
             environ |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
         write(world.home, {".gitconfig": _FORGE if len(pairs) > 1 else ""})
-        return at(world, shortened(world), url=url, environ=environ)
+        return at(world, shortened(world), url=confirmed(url), environ=environ)
 
 
 _in_variables("in variables", ("url.https://github.com/.insteadOf", "gh:"))
@@ -291,7 +295,7 @@ def _(world):
         "GIT_CONFIG_KEY_0": "remote.origin.url",
         "GIT_CONFIG_VALUE_0": "https://github.com/ada/shop",
     }
-    return at(world, world.repository(), url=URL, environ=environ)
+    return at(world, world.repository(), url=Confirmed(URL), environ=environ)
 
 
 @case(KIND, "insteadOf in the variable of git -c")
@@ -310,14 +314,14 @@ def _(world):
 def _(world):
     text = '[url "https://forge.example.com/"]\n\tinsteadOf = https://github.com/\n'
     write(world.home, {".gitconfig": text})
-    return at(world, world.repository(), url=FORGE)
+    return at(world, world.repository(), url=Confirmed(FORGE))
 
 
 @case(KIND, "insteadOf from HTTPS to SSH")
 def _(world):
     text = '[url "git@github.com:"]\n\tinsteadOf = https://github.com/\n'
     write(world.home, {".gitconfig": text})
-    return at(world, world.repository(), url=URL)
+    return at(world, world.repository(), url=Confirmed(URL))
 
 
 # --- Without a home, and with conditions ---------------------------------------------------------
@@ -333,14 +337,14 @@ def _(world):
 def _(world):
     write(world.root, {"xdg/git/config": _HUB})
     environ = {"HOME": None, "XDG_CONFIG_HOME": str(world.root / "xdg")}
-    return at(world, shortened(world), url=URL, environ=environ)
+    return at(world, shortened(world), url=Confirmed(URL), environ=environ)
 
 
 @case(KIND, "insteadOf in XDG_CONFIG_HOME, and not in ~/.config")
 def _(world):
     write(world.root, {"xdg/git/config": _HUB, "home/.config/git/config": _FORGE})
     environ = {"XDG_CONFIG_HOME": str(world.root / "xdg")}
-    return at(world, shortened(world), url=URL, environ=environ)
+    return at(world, shortened(world), url=Confirmed(URL), environ=environ)
 
 
 def _conditional(name, condition, url=URL, *, prepare=None, folder="shop", in_file=".gitconfig"):
@@ -355,7 +359,7 @@ def _conditional(name, condition, url=URL, *, prepare=None, folder="shop", in_fi
         write(
             world.home, {in_file: f'[includeIf "{text}"]\n\tpath = {world.home}/hub\n', "hub": _HUB}
         )
-        return at(world, place, url=url)
+        return at(world, place, url=confirmed(url))
 
 
 def _worktree(world, shop):
