@@ -17,6 +17,7 @@ sections:
   server     traces a second that a server stores: with the plugin and without (about 2 min)
   health     health checks while a server with the plugin stores the largest requests (about 7 min)
   compare    comparing two versions of 100,000 traces, beside a loop over them (about 6 min)
+  explain    how often a planted cause is explained first, in simulated versions (about 5 min)
 
 examples:
   python benchmarks/run.py                    all of it
@@ -37,7 +38,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from _tables import progress_done
 
 # A module each, imported when its turn comes: the last ones load MLflow into this process.
-SECTIONS = ("spans", "propagation", "detection", "imports", "export", "server", "health", "compare")
+SECTIONS = (
+    "spans",
+    "propagation",
+    "detection",
+    "imports",
+    "export",
+    "server",
+    "health",
+    "compare",
+    "explain",
+)
 _DISTRIBUTIONS = (
     "opentelemetry-sdk",
     "opentelemetry-processor-baggage",

@@ -49,7 +49,7 @@ def known(version: str, count: int, *, slow: float = 1.0, error: float = 0.0) ->
     found = []
     for _ in range(count):
         region = dice.choice(("eu", "us"))
-        search = dice.randrange(60, 100) * slow
+        search = round(dice.randrange(60, 100) * slow)
         model = dice.randrange(200, 300)
         failed = dice.random() < error
         end = 10 + search + model
@@ -70,7 +70,7 @@ def known(version: str, count: int, *, slow: float = 1.0, error: float = 0.0) ->
             ),
         )
         state = "ERROR" if failed else "OK"
-        found.append(Known(version, state, round(end), (("region", region),), spans))
+        found.append(Known(version, state, end, (("region", region),), spans))
     return found
 
 
@@ -78,7 +78,7 @@ def write(uri: str, traces: Sequence[Known]) -> None:
     """Write traces with their spans by MLflow's own store."""
     store = TracingClient(uri).store
     dice = random.Random(repr((uri, traces)))
-    now_ns = time.time_ns() - 3_600_000 * MS
+    now_ns = (time.time_ns() // MS - 3_600_000) * MS  # MLflow has milliseconds
     for it in traces:
         number = dice.getrandbits(128)
         trace_id = f"tr-{number:032x}"
@@ -89,22 +89,13 @@ def write(uri: str, traces: Sequence[Known]) -> None:
                 request_time=now_ns // MS,
                 execution_duration=it.latency_ms,
                 state=TraceState(it.state),
-                trace_metadata=dict(it.metadata)
-                | {
-                    "app_version": it.version,
-                    "mlflow.trace.tokenUsage": json.dumps({"total_tokens": _sum(it, "tokens")}),
-                    "mlflow.trace.cost": json.dumps({"total_cost": _sum(it, "cost")}),
-                },
+                trace_metadata=dict(it.metadata) | {"app_version": it.version},
                 tags={"mlflow.trace.spansLocation": "TRACKING_STORE"},
             )
         )
         ids = {one.span_id: dice.getrandbits(64) for one in it.spans}
         made = [create_mlflow_span(_otel(one, number, ids, now_ns), trace_id) for one in it.spans]
         store.log_spans("0", made)
-
-
-def _sum(trace: Known, name: str) -> float:
-    return sum(getattr(one, name) or 0 for one in trace.spans)
 
 
 def _otel(one: Span, trace_id: int, ids: dict[str, int], now_ns: int) -> ReadableSpan:

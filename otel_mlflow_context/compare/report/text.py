@@ -7,7 +7,9 @@ from typing import Final
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from otel_mlflow_context.compare.explain.labels import sections
 from otel_mlflow_context.compare.report import labels
@@ -47,10 +49,11 @@ def write(comparison: Result, console: Console) -> None:
         console.print()
         console.print(escape(f"Why: {labels.label(explanation.value)}"), style="bold")
         for section in sections(explanation, comparison.level):
-            console.print(f"  {escape(section.heading)}", highlight=False)
+            console.print(Padding(Text(section.heading), (0, 0, 0, 2)))
             for line, link in zip(section.lines, section.links, strict=True):
-                text = f"{line} {link}" if link else line
-                console.print(f"    {escape(text)}", highlight=False, soft_wrap=True)
+                console.print(Padding(Text(line), (0, 0, 0, 4)))
+                if link:  # whole, however narrow the terminal is
+                    console.print(Text(f"      {link}"), soft_wrap=True)
     console.print()
     for line in (labels.question(comparison), labels.explanation(comparison), *comparison.notes):
         console.print(escape(line), style="dim", highlight=False)
