@@ -152,8 +152,8 @@ def over_time(comparison: Result, name: str) -> str:
         for bucket in group.over_time:
             if (value := value_of(bucket)) is not None:
                 mark = _circle(x(bucket.start_ms), y(value), 3, f"point {color}")
-                said = f"{_time(bucket.start_ms)}: {text(value)} of {bucket.finished:,}"
-                parts.append(_titled(mark, group, said))
+                title = f"{_time(bucket.start_ms)}: {text(value)} of {bucket.finished:,}"
+                parts.append(_titled(mark, group, title))
     return _svg(f"{name} of each group over time", _TOP + _LINES + _AXIS, parts, _HALF)
 
 
