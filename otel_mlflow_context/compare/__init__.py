@@ -5,6 +5,7 @@ that are no server. The public names are those of this module; the modules below
 """
 
 from otel_mlflow_context.compare.comparison import Comparison, compare_versions
+from otel_mlflow_context.compare.explain.result import Cause, Explanation, Mix, Part, Segment
 from otel_mlflow_context.compare.metrics import Latency
 from otel_mlflow_context.compare.result import Bucket, Change, Difference, Group, Verdict
 from otel_mlflow_context.compare.sources.base import CannotCompare
@@ -21,4 +22,9 @@ __all__ = [
     "Latency",
     "Bucket",
     "Verdict",
+    "Explanation",
+    "Part",
+    "Cause",
+    "Segment",
+    "Mix",
 ]
