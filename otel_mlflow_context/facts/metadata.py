@@ -98,6 +98,8 @@ def attributes_from_metadata(
     >>> attributes_from_metadata({"mlflow.trace.session": "s-1", "tenant": "acme"})
     {'session.id': 's-1', 'tenant': 'acme', 'otel_mlflow_context.metadata_keys': 'tenant'}
     """
+    if not metadata:
+        return {}
     allowed = allowed_metadata(metadata, declared)
     attributes = {_METADATA_TO_ATTRIBUTE.get(key, key): value for key, value in allowed.items()}
     listed = [

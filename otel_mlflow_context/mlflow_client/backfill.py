@@ -37,6 +37,8 @@ _ENDED: Final = ("OK", "ERROR")
 _NS_PER_MS: Final = 1_000_000
 _NS_PER_S: Final = 1_000_000_000
 _SDK_SCHEMA: Final = "mlflow.trace_schema.version"
+_NO_MLFLOW: Final = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What an answer of another form ends in: a login page's, a proxy's."""
 _VALUES: Final = ("string_value", "bool_value", "int_value", "double_value")
 
 
@@ -131,6 +133,11 @@ def backfill(  # noqa: PLR0913  # by name, each with a default
             )
     except (ServerUnavailable, RequestRejected) as error:
         raise CannotBackfill(f"{client.server.name}: {error}") from None
+    except _NO_MLFLOW as error:
+        raise CannotBackfill(
+            f"{client.server.name} does not answer as MLflow does ({type(error).__name__}): "
+            f"correct {env.MLFLOW_TRACKING_URI} and the credentials"
+        ) from None
 
 
 _Call = Callable[[str, str, dict[str, Any]], Any]
@@ -157,9 +164,10 @@ def _trace_ids(call: _Call, experiment_id: str, filter_string: str) -> Iterator[
     while True:
         answer = call("POST", "/api/3.0/mlflow/traces/search", query)
         yield from (trace["trace_id"] for trace in answer.get("traces") or ())
-        if not answer.get("next_page_token"):
+        token = answer.get("next_page_token")
+        if not token or token == query.get("page_token"):
             return
-        query["page_token"] = answer["next_page_token"]
+        query["page_token"] = token
 
 
 def _write(

@@ -161,8 +161,8 @@ class MlflowSpanExporter(SpanExporter):
             if isinstance(error, ServerUnavailable) and error.uncertain:
                 lost = self._updates([span for span in spans if span not in stored])
                 uncertain = [replace(update, uncertain=True) for update in lost]
-        except Exception as error:
-            _logger.exception("spans are not stored in MLflow")
+        except Exception as error:  # what answers is no MLflow, or a mistake of ours
+            self._log_once("spans are not stored in", error, with_traceback=True)
             error_type = type(error).__name__
         self._metrics.spans(len(stored))
         self._metrics.spans(len(spans) - len(stored) - len(left_out), error_type)
@@ -172,8 +172,8 @@ class MlflowSpanExporter(SpanExporter):
             for update in uncertain:  # for later: the server may still be at work
                 self._enqueue(update)
             self._write(updates, deadline)
-        except Exception:
-            _logger.exception("metadata is not written to MLflow")
+        except Exception as error:
+            self._log_once("metadata is not written to", error, with_traceback=True)
         return SpanExportResult.SUCCESS if len(stored) == len(spans) else SpanExportResult.FAILURE
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
@@ -182,8 +182,8 @@ class MlflowSpanExporter(SpanExporter):
             try:
                 deadline = time.monotonic() + timeout_millis / 1_000
                 self._write(self._take_retry_queue(), deadline)
-            except Exception:
-                _logger.exception("a flush to MLflow failed")
+            except Exception as error:
+                self._log_once("metadata is not written to", error, with_traceback=True)
         return not self._retry_queue
 
     def shutdown(self) -> None:
@@ -343,11 +343,13 @@ class MlflowSpanExporter(SpanExporter):
         self._log_once("metadata waits for", error)
         self._enqueue(update)
 
-    def _log_once(self, what: str, error: Exception) -> None:
+    def _log_once(self, what: str, error: Exception, *, with_traceback: bool = False) -> None:
         if what not in self._logged:
             self._logged.add(what)
             advice = _ADVICE.get(error.status, "") if isinstance(error, RequestRejected) else ""
-            _logger.warning("%s %s: %s%s", what, self._client.server.name, error, advice)
+            traceback = error if with_traceback else None
+            server = self._client.server.name
+            _logger.warning("%s %s: %s%s", what, server, error, advice, exc_info=traceback)
 
 
 def _error_type(error: ServerUnavailable | RequestRejected) -> str:

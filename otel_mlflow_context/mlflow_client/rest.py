@@ -31,6 +31,7 @@ _FIRST_WAIT: Final = 0.25
 _LONGEST_WAIT: Final = 5.0
 _HTTP: Final = re.compile(r"https?://[^/]", re.IGNORECASE)
 _USER_INFO: Final = re.compile(r"(?<=://).*@", re.DOTALL)
+_NUMBER: Final = re.compile("[0-9]{1,4}")
 _REASON_LENGTH: Final = 200
 _NS_PER_MS: Final = 1_000_000
 _MS_PER_S: Final = 1_000
@@ -260,7 +261,7 @@ class Client:
                 text = self.send(request.prepare(), deadline).text
             except RequestRejected:  # something in between that lets only the API pass
                 text = ""
-            self._version = tuple(int(number) for number in re.findall(r"\d+", text)[:2])
+            self._version = tuple(int(number) for number in _NUMBER.findall(text)[:2])
         return self._version >= _SETS_REQUEST_IDS
 
     def has_plugin(self, deadline: float) -> bool:
@@ -270,9 +271,10 @@ class Client:
             ServerUnavailable: it gives no answer.
         """
         try:
-            return "version" in self.call("GET", PLUGIN_PATH, {}, deadline)
+            answer = self.call("GET", PLUGIN_PATH, {}, deadline)
         except (RequestRejected, ValueError):  # a page, from something in between
             return False
+        return isinstance(answer, dict) and "version" in answer
 
     def close(self) -> None:
         self._session.close()
