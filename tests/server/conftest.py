@@ -15,6 +15,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from servers import MlflowServer
 
+# Programs that a test, or somebody by hand, starts.
+collect_ignore = ["programs"]
 APP = ("--app-name", "otel-mlflow-context")
 
 

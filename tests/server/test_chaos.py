@@ -29,7 +29,7 @@ def store_uri(request, empty_store, tmp_path):
 
 def test_a_statement_that_fails_leaves_no_half_of_a_trace(store_uri, tmp_path):
     ran = subprocess.run(
-        [sys.executable, "-W", "ignore", HERE / "chaos" / "statements.py"],
+        [sys.executable, "-W", "ignore", HERE / "programs" / "statements.py"],
         env={
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(HERE.parent),
@@ -64,7 +64,7 @@ def test_nothing_that_was_answered_is_lost_when_workers_and_the_database_die():
     if not PostgreSQL.BINARIES:
         pytest.skip("PostgreSQL (Debian's package postgresql) is not installed")
     ran = subprocess.run(
-        [sys.executable, "-W", "ignore", HERE / "chaos" / "failures.py", "20", "0.05"],
+        [sys.executable, "-W", "ignore", HERE / "programs" / "failures.py", "20", "0.05"],
         env={"PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
