@@ -418,6 +418,7 @@ def _(world):
         cwd=shop,
         commit=any_of(None, COMMIT),
         branch=any_of(None, "release"),
+        dirty=CLEAN,
         version=any_of(None, "1.2.3"),
         name="new.py",
     )

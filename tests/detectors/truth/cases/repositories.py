@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 
-from detectors.truth.case import case
+from detectors.truth.case import any_of, case
 from detectors.truth.cases.git import at, with_submodule
-from detectors.truth.world import program, write
+from detectors.truth.world import URL, program, write
+from dulwich.reftable import ReftableRefsContainer
 
 KIND = "repositories"
 
@@ -502,3 +503,44 @@ def _(world):
 @case(KIND, "no repository")
 def _(world):
     return at(world, world.folder("plain", {"app.py": program()}), commit=None)
+
+
+# --- Refs in tables ------------------------------------------------------------------------------
+# Git reads them from version 2.45 on. An older one cannot be the oracle: what it has said of the
+# repository before its refs went into tables is what has to be found.
+
+UNSURE = any_of(*[None, False])
+"""Only a git that reads them can say whether files have changed."""
+
+
+def in_tables(shop, branch, refs):
+    git_dir = shop / ".git"
+    for name in ("refs", "packed-refs", "logs"):
+        shutil.rmtree(git_dir / name, ignore_errors=True)
+    (git_dir / "HEAD").write_text("ref: refs/heads/.invalid\n")
+    tables = ReftableRefsContainer(str(git_dir))
+    for name, commit in refs.items():
+        tables.set_if_equals(name.encode(), None, commit.encode())
+    tables.set_symbolic_ref(b"HEAD", branch.encode())
+    (git_dir / "refs").mkdir(exist_ok=True)
+    (git_dir / "refs" / "heads").write_text("this repository uses the reftable format\n")
+
+
+def _with_tables(title, path, *, is_tracked):
+    @case(KIND, f"refs in tables, {title}")
+    def _(world):
+        shop = world.repository()
+        write(shop, {"new.py": program()})
+        head, old = world.head(shop), "a" * 40
+        world.git(shop, "config", "core.repositoryFormatVersion", "1")
+        settings = shop / ".git" / "config"
+        settings.write_text(f"{settings.read_text()}[extensions]\n\trefStorage = reftable\n")
+        refs = {"refs/heads/main": head, "refs/heads/a": old, "refs/tags/v1": head}
+        in_tables(shop, "refs/heads/main", refs)
+        found = {"commit": head, "branch": "main", "tag": "v1", "url": URL} if is_tracked else {}
+        return at(world, shop, "python", path, name=path, dirty=UNSURE, **found)
+
+
+_with_tables("a tracked program", "app.py", is_tracked=True)
+_with_tables("a tracked program in a folder", "pkg/job.py", is_tracked=True)
+_with_tables("an untracked program", "new.py", is_tracked=False)

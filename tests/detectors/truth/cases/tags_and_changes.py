@@ -306,3 +306,10 @@ def _(world):
     shop = write(world.repository(), {"README": "changed\n"})
     world.git(shop, "config", "status.showUntrackedFiles", "no")
     return at(world, shop, dirty=True)
+
+
+@case(KIND, "a submodule whose files have changed, seen from the repository around it")
+def _(world):
+    shop = with_submodule(world)
+    write(shop / "libs" / "library", {"README": "changed\n"})
+    return at(world, shop, dirty=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipapp
 
-from detectors.truth.case import case
+from detectors.truth.case import any_of, case
 from detectors.truth.cases.git import ELSEWHERE, at
 from detectors.truth.world import program, write
 
@@ -378,6 +378,40 @@ def _(world):
     _zipapp(world, shop)
     world.commit(shop)
     return at(world, shop, "python", "app.pyz", question=shop / "app.pyz")
+
+
+@case(KIND, "an executable archive that was built in the checkout")
+def _(world):
+    # As pex and shiv make them.
+    shop = world.repository()
+    source = world.folder("source", {"__main__.py": program()})
+    (shop / "dist").mkdir()
+    zipapp.create_archive(source, shop / "dist" / "app", interpreter="/usr/bin/env python")
+    return at(world, shop, "dist/app", question=shop / "dist" / "app", commit=None)
+
+
+_FROZEN = """\
+import os, sys
+binary = os.path.abspath("dist/app")
+sys.frozen = True
+sys.executable = sys.argv[0] = binary
+sys.orig_argv = [binary]
+__file__ = "app.py"
+"""
+
+
+@case(KIND, "a frozen binary that was built in the checkout")
+def _(world):
+    # What PyInstaller's bootloader leaves: the program is in no file of its own.
+    shop = world.repository()
+    write(shop, {"dist/app": ""})
+    boot = world.folder("bundle", {"boot.py": program(_FROZEN)})
+    return at(
+        *(world, shop, "python", boot / "boot.py"),
+        question=shop / "dist" / "app",
+        show="only the running binary knows that it is one",
+        name=any_of(None, "app", "dist/app"),
+    )
 
 
 @case(KIND, "a folder that Python runs")
