@@ -164,6 +164,7 @@ def test_whoever_may_edit_both_experiments_continues_a_trace(new_plugin, tmp_pat
     assert len(server.traces(BOB)) == 1
 
 
+@pytest.mark.skipif(Version("3.13") > MLFLOW, reason="MLflow before 3.13 links no run by a header")
 def test_a_run_of_another_experiment_gets_no_traces(new_plugin, tmp_path):
     server = Server(new_plugin, tmp_path)
     runs = {
