@@ -21,7 +21,7 @@ def time_of_spans(spans: Sequence[Span]) -> dict[str, int]:
 
     >>> spans = [Span("a", None, "ask", 0, 10), Span("b", "a", "get", 2, 5)]
     >>> time_of_spans([*spans, Span("c", "a", "get", 3, 7)])
-    {'a': 5, 'c': 4, 'b': 1}
+    {'a': 5, 'b': 1, 'c': 4}
     """
     ids = {span.span_id for span in spans}
     children: defaultdict[str | None, list[Span]] = defaultdict(list)
