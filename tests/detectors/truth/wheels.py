@@ -13,7 +13,7 @@ from detectors.truth.world import program
 LAUNCHERS = [
     *("arq", "celery", "coverage", "debugpy", "dramatiq", "flask", "granian", "gunicorn"),
     *("huey_consumer", "hypercorn", "ipython", "opentelemetry-instrument", "pyinstrument"),
-    *("pytest", "taskiq", "uvicorn", "viztracer"),
+    *("pytest", "uvicorn", "viztracer"),
 ]
 """Console scripts of installed packages."""
 
@@ -128,6 +128,8 @@ STAND_INS = [
     stand_in("scalene", _FILE_OR_MODULE),
     stand_in("shiny", "import_file(first_file())"),
     stand_in("streamlit", "run_code(first_file())"),
+    # The real one stops older versions of `opentelemetry-instrument`.
+    stand_in("taskiq", 'import_module(next(it for it in words() if ":" in it))'),
     stand_in("torch", 'execute(["python", "-u", first_file()])', command="torchrun"),
     stand_in("uv", _EXECUTE),
     stand_in("uwsgi", 'import_module(option("--module", "-w"))'),
