@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import requests
 import sqlalchemy
+from google.protobuf.json_format import Parse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from otlp import HAS_REMOTE_PARENT, otlp_request
 from servers import MlflowServer, PostgreSQL
@@ -122,7 +123,12 @@ class Sender(threading.Thread):
             return False
         if answer.status_code != 200:
             return False
-        partial = ExportTraceServiceResponse.FromString(answer.content).partial_success
+        response = ExportTraceServiceResponse()
+        if answer.content.startswith(b"{"):  # MLflow 3.6's, under the name of protobuf
+            Parse(answer.content, response, ignore_unknown_fields=True)
+        else:
+            response.ParseFromString(answer.content)
+        partial = response.partial_success
         rejected = {it for it in spans if it in partial.error_message}
         self.rejected |= rejected
         if not rejected and not partial.rejected_spans:
