@@ -15,6 +15,9 @@ INSTALLATIONS: Final = frozenset({"site-packages", "dist-packages"})
 """Names of the folders that installers put packages into."""
 
 
+_STANDARD_LIBRARY: Final = os.path.dirname(os.path.realpath(os.__file__))  # noqa: PTH120 - no Path yet
+
+
 def real_path(path: str | Path, folder: Path | None) -> Path | None:
     """A path that starts from `folder`, absolute and without symbolic links.
 
@@ -44,6 +47,11 @@ def has_one_of(folder: Path, names: tuple[str, ...]) -> bool:
 def is_installed(folder: Path) -> bool:
     """Whether a folder lies where installers put packages."""
     return not INSTALLATIONS.isdisjoint(folder.parts)
+
+
+def is_standard(folder: Path) -> bool:
+    """Whether a folder is of the standard library."""
+    return folder.is_relative_to(_STANDARD_LIBRARY) and not is_installed(folder)
 
 
 def is_environment(folder: Path) -> bool:

@@ -70,8 +70,7 @@ def code_and_changes() -> Mapping[str, Finding]:
     """The same, and whether there are uncommitted changes, which starts git."""
     findings, known_problems = _code()
     problems: list[str] = []
-    directory = program().directory
-    changed = uncommitted_changes(directory, problems) if directory else None
+    changed = uncommitted_changes(program(), problems)
     if not known_problems:  # git's message would be about the same files
         _log(problems)
     return {**findings, semconv.VCS_REF_HEAD_DIRTY: changed} if changed else findings

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import TypeVar
 
 from otel_mlflow_context import semconv
@@ -16,7 +15,6 @@ from otel_mlflow_context.detectors.program.command_line import Program
 from otel_mlflow_context.detectors.program.notebook import is_notebook, notebook_findings
 from otel_mlflow_context.detectors.program.package import package_findings
 from otel_mlflow_context.detectors.repository.config import remote_urls
-from otel_mlflow_context.detectors.repository.discovery import find_repository
 from otel_mlflow_context.detectors.repository.files import Repository
 from otel_mlflow_context.detectors.repository.refs import read_head, read_tag
 from otel_mlflow_context.detectors.repository.url import browsable_url
@@ -44,9 +42,8 @@ def code_sources(
         problems: a message is added for each file that is there and cannot be read.
     """
     problems = [] if problems is None else problems
-    directory = program.directory
-    repository = list(repository_findings(directory, problems)) if directory else []
-    if dirty and directory and (changed := uncommitted_changes(directory, problems)):
+    repository = list(repository_findings(program, problems))
+    if dirty and (changed := uncommitted_changes(program, problems)):
         repository.append(changed)
     made_by_platform = merge_commits(os.environ)
     return [
@@ -59,9 +56,9 @@ def code_sources(
     ]
 
 
-def repository_findings(directory: Path, problems: list[str]) -> Iterator[Finding]:
-    """Commit, branch, tag and URL of the repository that a folder belongs to."""
-    repository = _attempt(lambda: find_repository(directory), problems)
+def repository_findings(program: Program, problems: list[str]) -> Iterator[Finding]:
+    """Commit, branch, tag and URL of the program's repository."""
+    repository = _attempt(lambda: program.repository, problems)
     if repository is None:
         return
     where = f"of {repository.root.name}/"
@@ -80,10 +77,10 @@ def repository_findings(directory: Path, problems: list[str]) -> Iterator[Findin
         yield Finding(semconv.VCS_REPOSITORY_URL_FULL, url, f".git/config {where}")
 
 
-def uncommitted_changes(directory: Path, problems: list[str]) -> Finding | None:
-    """Whether tracked files of the repository that a folder belongs to differ; starts git."""
+def uncommitted_changes(program: Program, problems: list[str]) -> Finding | None:
+    """Whether tracked files of the program's repository differ; starts git."""
     # Its errors are among the problems of `repository_findings`.
-    repository = _attempt(lambda: find_repository(directory), [])
+    repository = _attempt(lambda: program.repository, [])
     head = _attempt(lambda: read_head(repository), []) if repository else None
     # Without a commit there is nothing to differ from.
     if repository is None or head is None or not head.commit:

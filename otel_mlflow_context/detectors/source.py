@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Final
 
 from opentelemetry.sdk.resources import Resource, ResourceDetector
 
 from otel_mlflow_context import semconv
 from otel_mlflow_context.detectors import _process
-from otel_mlflow_context.detectors._files import is_folder
 from otel_mlflow_context.detectors.program.command_line import Program
 from otel_mlflow_context.detectors.program.launchers import NOTEBOOK_KERNELS
-from otel_mlflow_context.detectors.repository.discovery import find_repository
 from otel_mlflow_context.detectors.repository.files import RepositoryError
 from otel_mlflow_context.facts.values import clean
 from otel_mlflow_context.settings import environment_variables as env
@@ -52,18 +50,16 @@ def source_attributes(program: Program, environ: Mapping[str, str]) -> dict[str,
 
 
 def _name(program: Program) -> str | None:
-    if program.script is None:
+    file = program.script
+    if file is None:
         return program.name
-    return _name_of_file(program.script, PurePath(program.name or ""))
-
-
-def _name_of_file(file: Path, typed: PurePath) -> str:
     try:
-        repository = find_repository(file if is_folder(file) else file.parent)
+        repository = program.repository
     except (RepositoryError, OSError):
         repository = None
     if repository and file != repository.root:
         return file.relative_to(repository.root).as_posix()
+    typed = PurePath(program.name or "")
     # ../../jane/s.py reveals as much as an absolute path.
     if typed.is_absolute() or ".." in typed.parts or not typed.name:
         return file.name

@@ -49,6 +49,7 @@ MLFLOW_TRACKING_CLIENT_CERT_PATH = "MLFLOW_TRACKING_CLIENT_CERT_PATH"
 
 # The launchers' own, which name the application where the command line does not.
 FLASK_APP = "FLASK_APP"
+GUNICORN_CMD_ARGS = "GUNICORN_CMD_ARGS"
 APP = "APP"  # Celery's
 
 # The notebook's: its path in Jupyter; whether Databricks runs the process, and as a job.

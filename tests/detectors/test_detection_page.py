@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from conftest import git
 
 from otel_mlflow_context.detectors.platforms.ci import CI
 from otel_mlflow_context.detectors.platforms.hosting import HOSTING
@@ -56,7 +57,10 @@ def test_the_worked_dockerfile_is_that_of_the_build_stamps_page() -> None:
     assert here in (PAGE.parent / "build-stamp.md").read_text()
 
 
-def test_what_the_page_shows_is_what_the_command_prints(repository: Path, commit: str) -> None:
+def test_what_the_page_shows_is_what_the_command_prints(repository: Path) -> None:
+    (repository / "app.py").touch()
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "app")
     [shown] = re.findall(r"^```\n(commit .*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     printed = subprocess.run(
         [sys.executable, "-m", "otel_mlflow_context.cli", "show", "--", "python", "app.py"],
@@ -66,7 +70,9 @@ def test_what_the_page_shows_is_what_the_command_prints(repository: Path, commit
         text=True,
         check=True,
     ).stdout
-    of_page = shown.replace("9f1c3aa2b7d04e5f8a6c1d2e3f405162738495a6", commit)
+    of_page = shown.replace(
+        "9f1c3aa2b7d04e5f8a6c1d2e3f405162738495a6", git(repository, "rev-parse", "HEAD")
+    )
     assert first_words(printed.splitlines()) == first_words(of_page.splitlines())
 
 

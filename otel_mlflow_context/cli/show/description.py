@@ -15,6 +15,8 @@ from otel_mlflow_context.detectors._finding import Finding
 from otel_mlflow_context.detectors._sources import code_sources, merged
 from otel_mlflow_context.detectors.deployment import variable_findings
 from otel_mlflow_context.detectors.program.command_line import Program, program_of
+from otel_mlflow_context.detectors.program.launchers import NOTEBOOK_KERNELS
+from otel_mlflow_context.detectors.program.notebook import notebook
 from otel_mlflow_context.detectors.source import source_attributes
 from otel_mlflow_context.facts.process import process_facts
 from otel_mlflow_context.facts.values import clean
@@ -91,11 +93,11 @@ def describe(command_line: Sequence[str] = ()) -> Description:
             program in the working directory.
     """
     cwd = working_directory()
-    program = (
-        program_of(command_line, environ=os.environ, cwd=cwd)
-        if command_line
-        else Program(directory=cwd)
-    )
+    program = Program(directory=cwd)
+    if command_line:
+        program = program_of(command_line, environ=os.environ, cwd=cwd)
+        if program.launcher in NOTEBOOK_KERNELS:
+            program = notebook(program, os.environ, cwd)
     problems: list[str] = []
     sources = [
         _opentelemetry_findings(),

@@ -28,7 +28,6 @@ from otel_mlflow_context.detectors.platforms import merge_commits, platform_find
 from otel_mlflow_context.detectors.program.command_line import Program
 from otel_mlflow_context.detectors.program.package import package_findings
 from otel_mlflow_context.detectors.repository.command import describe
-from otel_mlflow_context.detectors.repository.discovery import find_repository
 from otel_mlflow_context.detectors.repository.files import RepositoryError
 from otel_mlflow_context.settings import environment_variables as env
 
@@ -68,8 +67,9 @@ def current_findings(directory: Path, program: Program) -> list[Finding]:
 def checkout_findings(directory: Path) -> list[Finding]:
     """The facts of the repository that a folder belongs to. Unreadable files are logged."""
     problems: list[str] = []
-    found = {it.attribute: it for it in repository_findings(directory, problems)}
-    if changed := uncommitted_changes(directory, problems):
+    checkout = Program(directory=directory)
+    found = {it.attribute: it for it in repository_findings(checkout, problems)}
+    if changed := uncommitted_changes(checkout, problems):
         found[changed.attribute] = changed
     if problems:
         _logger.warning("facts from git are missing: %s", "; ".join(problems))
@@ -78,7 +78,7 @@ def checkout_findings(directory: Path) -> list[Finding]:
     # Only where git is there and accepts the repository. It fails where there is no tag.
     if semconv.VCS_REF_HEAD_DIRTY in found:
         with suppress(RepositoryError):
-            repository = find_repository(directory)
+            repository = checkout.repository
             if repository and (tag := describe(repository.root, "--exact-match", "HEAD")):
                 found[semconv.VCS_REF_HEAD_TAG] = Finding(
                     semconv.VCS_REF_HEAD_TAG, tag, "git describe"

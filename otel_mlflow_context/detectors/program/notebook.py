@@ -63,7 +63,12 @@ def notebook(program: Program, environ: Mapping[str, str], cwd: Path | None) -> 
     if not is_folder(file.parent):
         # Of an older Jupyter: from the server's folder, and the kernel is in the notebook's.
         return Program(file.name, cwd, launcher=launcher)
-    return Program(str(typed).strip(), file.parent, script=file, launcher=launcher)
+    return Program(
+        *(str(typed).strip(), file.parent),
+        script=file,
+        launcher=launcher,
+        file=file if is_file(file) else None,
+    )
 
 
 def notebook_findings(environ: Mapping[str, str]) -> list[Finding]:

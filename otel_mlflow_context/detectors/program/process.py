@@ -12,12 +12,20 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
-from otel_mlflow_context.detectors._files import working_directory
+from otel_mlflow_context.detectors._files import (
+    is_file,
+    is_installed,
+    is_standard,
+    real_path,
+    working_directory,
+)
 from otel_mlflow_context.detectors.program.command_line import (
     Program,
     has_interpreter,
+    is_beside_interpreter,
     program_of,
     target_of,
 )
@@ -28,7 +36,33 @@ def current_program() -> Program:
     """The program of this process. Never raises: what cannot be known is None."""
     cwd = working_directory()
     program = program_of(_command_line(), environ=os.environ, cwd=cwd, main_file=_main_file())
+    if program.is_launcher and (caller := _caller()):
+        return Program(caller.name, caller.parent, script=caller, file=caller)
     return notebook(program, os.environ, cwd) if is_notebook(program) else program
+
+
+_PACKAGE: Final = Path(__file__).parents[2]
+
+
+def _caller() -> Path | None:
+    """The file of the project from which detection was asked for; None where there is none.
+
+    It is the nearest caller that is neither installed nor of the standard library: what an
+    installed program that is no known launcher runs.
+    """
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - `inspect` takes long to import
+    while frame is not None:
+        file = real_path(frame.f_code.co_filename, None)
+        if file and _is_of_a_project(file):
+            return file
+        frame = frame.f_back
+    return None
+
+
+def _is_of_a_project(file: Path) -> bool:
+    if not is_file(file) or file.is_relative_to(_PACKAGE) or is_beside_interpreter(file):
+        return False
+    return not is_installed(file.parent) and not is_standard(file.parent)
 
 
 # A worker process of these starts with a command line of its own and then runs its parent's

@@ -23,7 +23,7 @@ _STATUS: Final = (
     "--no-optional-locks",
     *("-c", "core.fsmonitor=false"),
     *("status", "--porcelain", "--untracked-files=no"),
-    *("--ignore-submodules=dirty", "--no-renames"),
+    "--no-renames",
 )
 _NO_NETWORK: Final = {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
 # With these set, as in a git hook, git would look at another repository, and at one that it would

@@ -86,11 +86,29 @@ def read_config(repository: Repository, branch: str | None) -> list[Setting]:
     return settings + own
 
 
-def is_bare(repository: Repository) -> bool:
-    """Whether a repository is configured to have no work tree."""
+class Format(NamedTuple):
+    """How a repository is laid out: settings that count in its own file only."""
+
+    is_bare: bool
+    """It has no work tree."""
+    work_tree: str | None
+    """Where that is, from the git folder."""
+    is_sha256: bool
+
+
+def read_format(repository: Repository) -> Format:
+    """The layout of a repository.
+
+    Raises:
+        RepositoryError, OSError: its config cannot be read.
+    """
     own = parse_config(_text(repository.common_dir / "config"))
-    values = [it.value for it in own if it[:3] == ("core", "", "bare")]
-    return bool(values) and _is_true(values[-1])
+    values = {(it.section, it.key): it.value for it in own if not it.subsection}
+    return Format(
+        is_bare=_is_true(values.get(("core", "bare"), "false")),
+        work_tree=values.get(("core", "worktree")),
+        is_sha256=values.get(("extensions", "objectformat"), "").lower() == "sha256",
+    )
 
 
 def _files_of_user() -> Iterator[Path]:

@@ -7,54 +7,54 @@ name another repository, "ENVIRONMENT VARIABLES" in git(1).
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from otel_mlflow_context.detectors._files import (
     INSTALLATIONS,
     is_environment,
+    is_folder,
     real_path,
     working_directory,
 )
-from otel_mlflow_context.detectors.repository.config import is_bare
+from otel_mlflow_context.detectors.repository.config import read_format
 from otel_mlflow_context.detectors.repository.files import (
     Repository,
     RepositoryError,
-    read_bytes,
     read_pointer,
 )
+from otel_mlflow_context.detectors.repository.index import has_index, tracks, tracks_below
 
-_MAX_INDEX: Final = 64 << 20
 
+def find_repository(path: Path) -> Repository | None:
+    """The repository that a program's file, or the folder of its code, belongs to, or None.
 
-def find_repository(directory: Path) -> Repository | None:
-    """The repository that a program's folder belongs to, or None.
-
-    The first ``.git`` from the folder upwards; the one that ``GIT_DIR`` names is as if it lay at
-    the top of its work tree. It is not the program's when it merely lies around it: the folder is
-    in a virtual environment or an installation inside the checkout, or the repository tracks
-    nothing there (a home folder with dotfiles, an ignored folder) or has no work tree at all.
+    The first ``.git`` from there upwards, as git finds it, and then the one that ``GIT_DIR``
+    names. A repository merely around a program is not its own: git must track the file. A
+    folder is its own where git tracks anything in its top folder of the work tree, or nothing at
+    all yet; and not in a virtual environment or an installation inside the checkout, nor where
+    the work tree is the home folder.
 
     Raises:
         RepositoryError: a ``.git`` file that leads nowhere.
     """
-    directory = Path(os.path.realpath(directory))
+    path = Path(os.path.realpath(path))
+    around = _around(path)
+    if around and _holds(around, path):
+        return around
     named = _named_in(os.environ, working_directory())
-    for root in (directory, *directory.parents):
+    return named if named and named != around and _holds(named, path) else None
+
+
+def _around(path: Path) -> Repository | None:
+    for root in (path, *path.parents):
         git = root / ".git"
-        if named and named.root == root:
-            repository = named
         # A folder without HEAD is no repository for git either: it looks further up.
-        elif os.path.lexists(git / "HEAD"):
-            repository = _repository(root, git)
-        elif git.is_file():
-            repository = _repository(root, _folder_named_in(git, prefix="gitdir:"))
-        else:
-            continue
-        is_its_own = repository is named or _has_work_tree(repository)
-        return repository if is_its_own and _holds_code_in(repository, directory) else None
+        if os.path.lexists(git / "HEAD"):
+            return _with_work_tree(_repository(root, git))
+        if git.is_file():
+            return _with_work_tree(_repository(root, _folder_named_in(git, prefix="gitdir:")))
     return None
 
 
@@ -64,23 +64,37 @@ def _repository(root: Path, git_dir: Path) -> Repository:
     return Repository(root, git_dir, common_dir)
 
 
+def _with_work_tree(repository: Repository) -> Repository | None:
+    """The repository with its own work tree, which may be elsewhere; None where it has none."""
+    try:
+        is_bare, work_tree, is_sha256 = read_format(repository)
+    except (RepositoryError, OSError):  # it is reported where the remotes are read
+        return repository
+    if is_sha256:
+        repository = replace(repository, id_length=32)
+    if repository.git_dir != repository.common_dir:
+        return repository  # of `git worktree`
+    if work_tree:
+        root = real_path(work_tree, repository.git_dir)
+        return replace(repository, root=root) if root else None
+    return None if is_bare else repository
+
+
 def _named_in(environ: Mapping[str, str], cwd: Path | None) -> Repository | None:
     """The repository that variables name, as in a hook or on a server that checks out there."""
     if not environ.get("GIT_DIR"):
         return None
     git_dir = real_path(environ["GIT_DIR"], cwd)
+    if git_dir is None or not os.path.lexists(git_dir / "HEAD"):
+        return None
     # Without a name of its own, the work tree is where git is started.
     root = real_path(environ.get("GIT_WORK_TREE") or ".", cwd)
-    if git_dir is None or root in (None, git_dir) or not os.path.lexists(git_dir / "HEAD"):
+    if root in (None, git_dir):
         return None
-    common_dir = real_path(environ.get("GIT_COMMON_DIR") or git_dir, cwd)
-    return Repository(root, git_dir, common_dir) if root and common_dir else None
-
-
-def _has_work_tree(repository: Repository) -> bool:
-    """A repository with an index has one, and so has each of `git worktree`'s."""
-    is_main = repository.git_dir == repository.common_dir
-    return not is_main or (repository.git_dir / "index").exists() or not is_bare(repository)
+    repository = _repository(root or git_dir, git_dir)
+    if common_dir := environ.get("GIT_COMMON_DIR"):
+        repository = replace(repository, common_dir=real_path(common_dir, cwd) or git_dir)
+    return repository if "GIT_WORK_TREE" in environ else _with_work_tree(repository)
 
 
 def _folder_named_in(file: Path, prefix: str = "") -> Path:
@@ -94,35 +108,24 @@ def _folder_named_in(file: Path, prefix: str = "") -> Path:
     raise RepositoryError(f"{file} names no folder")
 
 
-def _holds_code_in(repository: Repository, directory: Path) -> bool:
-    """Whether a folder in the work tree is the repository's own, and does not merely lie in it."""
-    if directory == repository.root:
-        return True
-    below = directory.relative_to(repository.root)
-    folders = [directory, *directory.parents][: len(below.parts)]
+def _holds(repository: Repository, path: Path) -> bool:
+    """Whether a file or folder is the repository's own, and does not merely lie in it."""
+    if not path.is_relative_to(repository.root):
+        return False
+    below = path.relative_to(repository.root)
+    if not is_folder(path):
+        return tracks(repository, below.as_posix())
+    folders = [path, *path.parents][: len(below.parts)]
     if not INSTALLATIONS.isdisjoint(below.parts) or any(is_environment(f) for f in folders):
         return False
-    # The top folder decides, so that a new folder deep in a project is the project's.
-    return _tracks(repository, below.parts[0])
-
-
-def _tracks(repository: Repository, folder: str) -> bool:
-    """Whether the index holds anything in a folder at the top of the work tree.
-
-    True where the index cannot tell: before the first `git add`, in version 4 (whose paths are
-    compressed), when it is split in two files, and when it is too large to be read for this.
-    """
+    if not below.parts or not has_index(repository):
+        return not _is_home(repository.root)
     try:
-        index = read_bytes(repository.git_dir / "index", _MAX_INDEX)
-    except (OSError, RepositoryError):
-        return True
-    if index is None or not index.startswith((b"DIRC\0\0\0\2", b"DIRC\0\0\0\3")):
-        return True
-    # An entry's path stands literally, after 16 bits of which the lower 12 are its length (in
-    # version 3 another 16 bits may be between): so a path of the same end is told apart.
-    for match in re.finditer(re.escape(os.fsencode(folder)) + rb"/[^\0]*", index):
-        length = min(len(match[0]), 0xFFF)
-        for at in (match.start() - 2, match.start() - 4):
-            if int.from_bytes(index[at : at + 2], "big") & 0xFFF == length:
-                return True
-    return any(repository.git_dir.glob("sharedindex.*"))
+        # The top folder decides, so that a new folder deep in a project is the project's.
+        return tracks_below(repository, below.parts[0]) and not _is_home(repository.root)
+    except (RepositoryError, OSError):
+        return True  # an index that git cannot read either
+
+
+def _is_home(folder: Path) -> bool:
+    return str(folder) == os.path.realpath(os.path.expanduser("~"))  # noqa: PTH111 - Path.home can raise

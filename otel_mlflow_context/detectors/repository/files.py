@@ -26,6 +26,8 @@ class Repository:
     """``.git``, or the folder that a worktree's or submodule's ``.git`` file names."""
     common_dir: Path
     """What all worktrees share: branches and config. The same as `git_dir` outside of worktrees."""
+    id_length: int = 20
+    """Bytes of an object's id: of SHA-1, or 32 of SHA-256."""
 
 
 def open_file(path: Path) -> BinaryIO | None:

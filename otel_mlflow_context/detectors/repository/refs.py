@@ -75,6 +75,10 @@ def read_head(repository: Repository) -> Head:
 def _read_ref(repository: Repository, ref: str) -> str | None:
     """A commit, ``ref: `` and another ref, or None for a branch without a commit."""
     if ref == "HEAD":
+        with suppress(OSError):  # most often: it is no symbolic link
+            target = os.readlink(repository.git_dir / ref)  # noqa: PTH115 - half the time of Path's
+            if target.startswith("refs/"):
+                return f"ref: {target}"
         text = read_pointer(repository.git_dir / ref)
         if text is None:
             raise RepositoryError("HEAD is missing")
@@ -154,8 +158,10 @@ def _loose_tags(folder: Path) -> Iterator[tuple[str, str]]:
     for place, _, files in os.walk(folder):
         for name in files:
             file = Path(place, name)
-            if (target := read_pointer(file)) and _COMMIT.fullmatch(target):
-                yield decoded(os.fsencode(file.relative_to(folder).as_posix())), target
+            tag = decoded(os.fsencode(file.relative_to(folder).as_posix()))
+            is_tag = _REF.fullmatch(_TAGS + tag) and not tag.endswith((".lock", "."))
+            if is_tag and (target := read_pointer(file)) and _COMMIT.fullmatch(target):
+                yield tag, target
 
 
 def _packed_tags(packed_refs: Path, commit: str) -> Iterator[tuple[str, bool]]:
@@ -165,23 +171,38 @@ def _packed_tags(packed_refs: Path, commit: str) -> Iterator[tuple[str, bool]]:
     at = content.find(wanted)
     while at >= 0:
         is_peeled = content[at - 1 : at] == b"^"
-        end = at - 2 if is_peeled else content.find(b"\n", at)
+        start = at - is_peeled
+        end = start - 1 if is_peeled else content.find(b"\n", at)
         line = content[content.rfind(b"\n", 0, end) + 1 : end if end >= 0 else None]
-        if name := decoded(line).partition(f" {_TAGS}")[2]:
+        is_id = start == 0 or content[start - 1 : start] == b"\n"  # and not in a name
+        if is_id and (name := decoded(line).partition(f" {_TAGS}")[2]):
             yield name, is_peeled
         at = content.find(wanted, at + len(wanted))
 
 
 def _target_of_tag(objects: Path, tag: str) -> str | None:
     """What an annotated tag is a tag of; None for an object that is not in a file of its own."""
-    for folder in islice(_object_folders(objects), _MAX_ALTERNATES):
-        if compressed := read_bytes(folder / tag[:2] / tag[2:], _CHUNK):
-            with suppress(zlib.error):
-                content = zlib.decompressobj().decompress(compressed, _MAX_TAG)
-                kind, _, text = content.partition(b"\0")
-                line = text.partition(b"\n")[0]
-                return line[7:].decode("ascii", "replace") if kind.startswith(b"tag ") else None
+    for _ in range(_MAX_SYMREFS):
+        content = _loose_object(objects, tag)
+        found = _TAG.match(content)
+        if found is None:
+            return None
+        tag = found["target"].decode()
+        if found["type"] != b"tag":
+            return tag
     return None
+
+
+_TAG: Final = re.compile(rb"tag \d+\0object (?P<target>[0-9a-f]{40,64})\ntype (?P<type>\w+)\n")
+
+
+def _loose_object(objects: Path, object_id: str) -> bytes:
+    """The beginning of an object, with its type; empty where there is no file for it."""
+    for folder in islice(_object_folders(objects), _MAX_ALTERNATES):
+        if compressed := read_bytes(folder / object_id[:2] / object_id[2:], _CHUNK):
+            with suppress(zlib.error):
+                return zlib.decompressobj().decompress(compressed, _MAX_TAG)
+    return b""
 
 
 def _object_folders(objects: Path) -> Iterator[Path]:

@@ -1,5 +1,6 @@
 """Which program a process runs: real processes for the main forms, a table for all others."""
 
+import dataclasses
 import json
 import os
 import shlex
@@ -31,7 +32,9 @@ import dataclasses, json, os, signal
 from otel_mlflow_context.detectors.program.process import current_program
 
 def write(name):
-    answer = json.dumps(dataclasses.asdict(current_program()), default=str)
+    program = current_program()
+    names = [it.name for it in dataclasses.fields(program) if it.compare]
+    answer = json.dumps({name: getattr(program, name) for name in names}, default=str)
     # A second worker that starts when the first has reported may find the parent gone.
     if name == "running" or not os.path.exists(os.path.join(os.environ["REPORTS"], "running")):
         with open(os.path.join(os.environ["REPORTS"], name), "w") as file:
@@ -90,9 +93,9 @@ def project(tmp_path):
 @pytest.fixture
 def run(tmp_path):
     """Runs a command to its end; returns what its program said at the start and while it ran."""
-    (tmp_path / "path").mkdir()
-    (tmp_path / "path" / "probe.py").write_text(PROBE)
-    (tmp_path / "path" / "sitecustomize.py").write_text(SITECUSTOMIZE)
+    (tmp_path / "site-packages").mkdir()  # what reports is no program
+    (tmp_path / "site-packages" / "probe.py").write_text(PROBE)
+    (tmp_path / "site-packages" / "sitecustomize.py").write_text(SITECUSTOMIZE)
 
     def run(command, folder, stdin="", path=(), **environment):
         words = shlex.split(command) if isinstance(command, str) else command
@@ -101,7 +104,7 @@ def run(tmp_path):
             cwd=folder,
             env={
                 "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-                "PYTHONPATH": os.pathsep.join(map(str, (tmp_path / "path", ROOT, *path))),
+                "PYTHONPATH": os.pathsep.join(map(str, (tmp_path / "site-packages", ROOT, *path))),
                 "REPORTS": str(tmp_path),
             }
             | environment,
@@ -121,7 +124,8 @@ def run(tmp_path):
 def as_json(program):
     return {
         key: str(value) if isinstance(value, Path) else value
-        for key, value in vars(program).items()
+        for key in (it.name for it in dataclasses.fields(program) if it.compare)
+        for value in (getattr(program, key),)
     }
 
 
