@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import git
 from documentation.markdown import README, ROOT, block, blocks
 
 from otel_mlflow_context.detectors.platforms import PLATFORMS
@@ -26,6 +27,8 @@ def test_its_first_commands_are_targets_that_exist() -> None:
 
 def test_the_quickstart_finds_its_own_traces(repository: Path) -> None:
     shutil.copy(ROOT / "examples" / "quickstart.py", repository)
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "quickstart")
     result = subprocess.run(
         [sys.executable, "quickstart.py"],
         cwd=repository,

@@ -165,7 +165,8 @@ def _variable(name: str, example: str) -> str:
 _RESOURCE: Final = f"set {_RESOURCE_VARIABLE}="
 _HINTS: Final[Mapping[str, str]] = {
     semconv.VCS_REF_HEAD_REVISION: (
-        "start it from a git checkout, or write a build stamp: `otel-mlflow-context stamp`"
+        "start it from a checkout that tracks it (`git add`), or write a build stamp: "
+        "`otel-mlflow-context stamp`"
     ),
     semconv.VCS_REF_HEAD_NAME: "check out a branch, or write a build stamp where one is",
     semconv.VCS_REPOSITORY_URL_FULL: "git remote add origin URL",
