@@ -91,13 +91,19 @@ def git(folder: Path, *arguments: str) -> str:
     return result.stdout.strip()
 
 
+def track(folder: Path, file: str) -> None:
+    """Makes git track a file and see no change in it, with no new commit."""
+    git(folder, "add", "--intent-to-add", file)
+    git(folder, "update-index", "--assume-unchanged", file)
+
+
 def _environment(**more: str) -> dict[str, str]:
     return {key: os.environ[key] for key in _KEPT if key in os.environ} | more
 
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A git repository with one commit on `main` and a remote."""
+    """A git repository with one commit on `main`, and a remote."""
     folder = tmp_path / "app"
     folder.mkdir()
     git(folder, "init", "-q", "-b", "main")
@@ -140,7 +146,7 @@ Run = Callable[..., Any]
 
 @pytest.fixture
 def run(repository: Path) -> Run:
-    """Runs a program in a process of its own, as `python app.py` in the repository.
+    """Runs a program that git tracks in a process of its own, as `python app.py` in the repository.
 
     It returns what the program hands to `report`, and fails with the program's stderr.
     """
@@ -153,6 +159,8 @@ def run(repository: Path) -> Run:
             f"import json, os\ndef report(it): open({str(report)!r}, 'w').write(json.dumps(it))\n"
         )
         (folder / "app.py").write_text(prelude + textwrap.dedent(code))
+        if (folder / ".git").exists():
+            track(folder, "app.py")
         result = subprocess.run(
             [sys.executable, "app.py"],
             cwd=folder,

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, track
 
 PROGRAM = """
 import json, multiprocessing, os, sys
@@ -54,6 +54,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_each_process_has_the_same_facts_and_finds_them_once(repository, commit, method):
     (repository / "job.py").write_text(PROGRAM)
+    track(repository, "job.py")
     subprocess.run(
         [sys.executable, "job.py", method],
         cwd=repository,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import track
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("opentelemetry.configuration") is None,
@@ -35,6 +36,8 @@ print([type(processor).__name__ for processor in processors])
 def run(folder: Path, yaml: str, **environment: str) -> subprocess.CompletedProcess[str]:
     (folder / "otel.yaml").write_text(yaml)
     (folder / "app.py").write_text(APP)
+    if (folder / ".git").exists():
+        track(folder, "app.py")
     return subprocess.run(
         [INSTRUMENT, sys.executable, "app.py"],
         cwd=folder,
