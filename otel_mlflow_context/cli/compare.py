@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from otel_mlflow_context.cli.console import USAGE_ERROR, log_to_stderr, print_error, seconds
 
@@ -47,6 +47,8 @@ _PASSED: Final = (
         "sample",
         "timeout",
         "explain",
+        "metrics",
+        "better",
     ),
 )
 """The options that are arguments of `compare_versions`."""
@@ -99,6 +101,21 @@ def add_to(commands: Commands) -> argparse.ArgumentParser:
         "server computes nothing)",
     )
     parser.add_argument(
+        "--metrics",
+        type=lambda text: [name.strip() for name in text.split(",")],
+        metavar="NAMES",
+        help="what is tested, separated by commas: errors, latency, tokens, cost, the name of an "
+        "assessment, or quality for all assessments (default: everything)",
+    )
+    parser.add_argument(
+        "--better",
+        action=_Pairs,
+        metavar="NAME=WHAT",
+        help="what is better of an assessment or metric: lower, higher, none (they may only "
+        "differ), or the best of an assessment's texts; may be repeated (default: more, of "
+        "assessments that are yes or no, true or false, or numbers; less of everything else)",
+    )
+    parser.add_argument(
         "--explain",
         action="store_true",
         help="where the difference comes from: spans, errors, models, regions, ...",
@@ -145,6 +162,22 @@ def run(options: argparse.Namespace) -> int:
         print_error(f"the comparison failed: {type(error).__name__}: {error}")
         return USAGE_ERROR
     return 1 if options.fail_on and found.verdict is Verdict.WORSE else 0
+
+
+class _Pairs(argparse.Action):
+    """Collects ``NAME=VALUE`` of an option that may be repeated."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        name, equals, value = values.rpartition("=")
+        if not name or not equals or not value:
+            parser.error(f"argument {option_string}: must be NAME=VALUE, got {values!r}")
+        setattr(namespace, self.dest, {**(getattr(namespace, self.dest) or {}), name: value})
 
 
 def _count(text: str) -> int:

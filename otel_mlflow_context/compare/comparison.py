@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_mlflow_context.compare.explain.reading import explain_groups
 from otel_mlflow_context.compare.explain.result import Explanation
 from otel_mlflow_context.compare.groups import measure
+from otel_mlflow_context.compare.metrics import METRICS
 from otel_mlflow_context.compare.notes import notes_of
+from otel_mlflow_context.compare.quality.choosing import chosen
+from otel_mlflow_context.compare.quality.measuring import measure_assessments
+from otel_mlflow_context.compare.quality.notes import notes_on_quality
 from otel_mlflow_context.compare.report import data, html, text
 from otel_mlflow_context.compare.result import Result
 from otel_mlflow_context.compare.selection import Selection
@@ -69,10 +73,12 @@ def compare_versions(  # noqa: PLR0913  # a question has many parts
     sample: int | None = None,
     tracking_uri: str | None = None,
     timeout: float = 120.0,
+    metrics: Sequence[str] | None = None,
+    better: Mapping[str, str] | None = None,
     explain: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Comparison:
-    """Compare groups of traces with a baseline: errors, latency, tokens, cost, sessions, users.
+    """Compare groups of traces with a baseline: errors, latency, tokens, cost, assessments, users.
 
     What the source can compute it computes (MLflow 3.10 and later: counts, percentiles of the
     latency, tokens, sessions); the test of the latency and the cost are of a random sample of
@@ -92,6 +98,12 @@ def compare_versions(  # noqa: PLR0913  # a question has many parts
             the source computes nothing.
         tracking_uri: a server, or any store that MLflow reads; by default MLflow's variables'.
         timeout: seconds to wait for each answer of a server.
+        metrics: what is tested: ``errors``, ``latency``, ``tokens``, ``cost``, the name of an
+            assessment, or ``quality`` for all assessments; by default everything.
+        better: what is better, by the name of a metric or assessment: ``lower``, ``higher``,
+            ``none`` (they may only differ), or the best of an assessment's texts. By default more
+            is better of assessments that are true, yes or numbers, nothing of texts, and less of
+            everything else.
         explain: find out where the difference comes from, by `sample` traces of each group with
             their spans (by default 2,000).
         progress: is called with the group whose traces are read, how many were, and of how many.
@@ -113,11 +125,14 @@ def compare_versions(  # noqa: PLR0913  # a question has many parts
         found = source.experiment(name, experiment_id or None)
         selection = Selection(source, found, by, where, start_ms).with_known_key()
         values, notes = _values(selection, baseline, candidates)
-        groups, why_not = measure(
-            selection, values, limits=limits, report=progress or (lambda *_: None)
-        )
-        if missing := [group.value for group in groups if not group.traces]:
+        report = progress or (lambda *_: None)
+        measured, why_not = measure(selection, values, limits=limits, report=report)
+        if missing := [group.value for group, _ in measured if not group.traces]:
             raise selection.never_seen(missing)
+        groups, of_assessments = measure_assessments(
+            selection, measured, better or {}, limit=limits[0], report=report
+        )
+        rows = chosen((*METRICS, *of_assessments), groups, metrics, better or {})
         explanations: tuple[Explanation, ...] = ()
         if explain:
             explanations, more = explain_groups(
@@ -125,7 +140,7 @@ def compare_versions(  # noqa: PLR0913  # a question has many parts
                 {group.value: group.traces for group in groups},
                 limit=limits[0],
                 level=LEVEL,
-                report=progress or (lambda *_: None),
+                report=report,
             )
             notes += more
     return Comparison(
@@ -137,8 +152,9 @@ def compare_versions(  # noqa: PLR0913  # a question has many parts
         aggregated=why_not is None,
         level=LEVEL,
         groups=tuple(groups),
-        differences=tuple(judge(groups[0], groups[1:])),
-        notes=notes_of(groups, why_not) + notes,
+        differences=tuple(judge(groups[0], groups[1:], rows)),
+        notes=notes_of(groups, why_not) + notes_on_quality(groups, rows, LEVEL) + notes,
+        metrics=rows,
         explanations=explanations,
     )
 

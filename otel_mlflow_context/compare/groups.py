@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -12,7 +12,7 @@ import numpy as np
 
 from otel_mlflow_context.compare.metrics import ERRORS, METRICS, Metric, Share
 from otel_mlflow_context.compare.result import Bucket, Group
-from otel_mlflow_context.compare.sample import Sample, some
+from otel_mlflow_context.compare.sample import Report, Sample, some
 from otel_mlflow_context.compare.selection import Selection
 from otel_mlflow_context.compare.sources.base import (
     ERROR,
@@ -21,9 +21,6 @@ from otel_mlflow_context.compare.sources.base import (
     Point,
     Trace,
 )
-
-Report = Callable[[str, int, int], None]
-"""Progress: the group that is being read, how many traces were, and of how many."""
 
 _STATUS: Final = "trace_status"
 _BY_STATUS: Final = {"dimensions": [_STATUS]}
@@ -38,7 +35,7 @@ _WIDTHS_S: Final = (
 )
 """Of a time interval: the first that makes no more of them than wanted."""
 
-_Measured = tuple[Group, Sample]
+Measured = tuple[Group, Sample]
 
 
 def measure(
@@ -48,14 +45,16 @@ def measure(
     limits: tuple[int, int],
     report: Report,
     metrics: Sequence[Metric] = METRICS,
-) -> tuple[list[Group], str | None]:
+) -> tuple[list[Measured], str | None]:
     """Measure the group of each value, and tell why the source did not compute it, if so.
+
+    Each comes with the sample that was read of it.
 
     The limits are how many traces of a group are read at most, with aggregation and without.
     A group without traces has 0, and nothing else.
     """
 
-    def read(value: str, traces: Iterable[Trace], total: int | None, limit: int) -> _Measured:
+    def read(value: str, traces: Iterable[Trace], total: int | None, limit: int) -> Measured:
         sample = Sample(metrics)
         more = False
         for trace in traces:
@@ -80,13 +79,15 @@ def measure(
             read(it, selection.traces(selection.is_in(it), limit=limits[1] + 1), None, limits[1])
             for it in values
         ]
-        return [_over_time(it, found) for it in found], str(error)
+        return [(_over_time(it, found), it[1]) for it in found], str(error)
     if not all(len(sample) >= group.traces for group, sample in found):
         try:
-            return [_computed_over_time(selection, it, found) for it, _ in found], None
+            return [
+                (_computed_over_time(selection, group, found), sample) for group, sample in found
+            ], None
         except NoAggregation:  # no time intervals, in this database
             pass
-    return [_over_time(it, found) for it in found], None
+    return [(_over_time(it, found), it[1]) for it in found], None
 
 
 def _group(value: str, sample: Sample, *, all_read: bool) -> Group:
@@ -125,7 +126,7 @@ def _computed(
 # --- Over time ---------------------------------------------------------------------------------
 
 
-def _over_time(measured: _Measured, among: Sequence[_Measured]) -> Group:
+def _over_time(measured: Measured, among: Sequence[Measured]) -> Group:
     """A group with the traces of its sample over time."""
     group, sample = measured
     width, _, _ = _intervals(among)
@@ -139,7 +140,7 @@ def _over_time(measured: _Measured, among: Sequence[_Measured]) -> Group:
     return _with_buckets(group, states, medians)
 
 
-def _computed_over_time(selection: Selection, group: Group, among: Sequence[_Measured]) -> Group:
+def _computed_over_time(selection: Selection, group: Group, among: Sequence[Measured]) -> Group:
     """The same of all traces, computed by the source."""
     width, start_ms, end_ms = _intervals(among)
     times = {"interval_s": width // _MS_PER_S, "start_ms": start_ms, "end_ms": end_ms}
@@ -166,7 +167,7 @@ def _states(points: Sequence[Point]) -> defaultdict[int, Counter[str]]:
     return states
 
 
-def _intervals(measured: Sequence[_Measured]) -> tuple[int, int, int]:
+def _intervals(measured: Sequence[Measured]) -> tuple[int, int, int]:
     """The length of a time interval, and the start and end of them all, in milliseconds."""
     times = [time_ms for _, sample in measured for time_ms, _, _ in sample.rows] or [0]
     first, last = min(times), max(times)

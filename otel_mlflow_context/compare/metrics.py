@@ -5,7 +5,10 @@ attribute is for it alone. A row tells how the metric is read from a trace, what
 compute instead, how it is written, and whether less of it is better. Its kind does the rest:
 
 - `Share`: the traces that have a property; Wilson's interval, Fisher's exact test;
-- `Distribution`: a number a trace; the Mann-Whitney test, the Hodges-Lehmann shift.
+- `Distribution`: a number a trace; the Mann-Whitney test, the Hodges-Lehmann shift;
+- `Choices` (`quality.choices`): one of a few texts a trace; the chi-square test.
+
+The rows of assessments (`quality.kinds`) are made of what the traces have; all others are below.
 
 For `explain` and `history`: `groups.measure` gives every group an observation of each metric, in
 `Group.observed` by the metric's name, and `verdict.judge` compares groups with the correction for
@@ -47,7 +50,8 @@ class Outcome:
 
     difference: Estimate
     p_value: float
-    increase: bool
+    increase: bool | None
+    """None of what has no order."""
     traces_needed: Callable[[float], int | None]
     """The sample size of each group that finds such a difference, by the level of the test."""
     larger: float | None = None
@@ -58,7 +62,7 @@ class Observation(Protocol):
     """One metric of one group."""
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Observation: ...
+    def of(cls, values: Sequence[Any]) -> Observation: ...
 
     def with_computed(self, values: Mapping[str, float]) -> Observation:
         """The same with what the source computed of all traces, by the aggregation's name."""
@@ -117,6 +121,11 @@ class Distribution:
         percentiles = Latency(*map(float, np.percentile(found, PERCENTILES)))
         return cls(found, math.fsum(found) / len(found), percentiles)
 
+    @property
+    def estimate(self) -> Estimate | None:
+        """The mean of the traces that were read one by one, with its interval."""
+        return statistics.mean(self.values) if len(self.values) else None
+
     def with_computed(self, values: Mapping[str, float]) -> Distribution:
         if "AVG" in values:
             return replace(self, mean=values["AVG"])
@@ -146,6 +155,8 @@ class Metric:
     """Its value of a trace that was read; None where the trace has none."""
     key: str
     """In JSON, and the stem of its columns in CSV."""
+    assessment: str = ""
+    """The name of the assessment that it is of."""
     suffix: str = ""
     """The end of both: the unit."""
     larger: str = "more"
@@ -156,7 +167,9 @@ class Metric:
     has_percentiles: bool = False
     """Whether percentiles summarize it, and not the mean."""
     tested: bool = True
-    better: Literal["lower", "higher"] = "lower"
+    """Whether it is asked for."""
+    better: Literal["lower", "higher"] | None = "lower"
+    """None where nobody has decided."""
 
 
 ERRORS: Final = Metric(
@@ -180,7 +193,6 @@ TOKENS: Final = Metric(
     lambda trace: trace.tokens,
     key="tokens",
     aggregate=("total_tokens", ("AVG",)),
-    tested=False,
 )
 COST: Final = Metric(
     *("cost", Distribution, units.DOLLARS),
@@ -188,6 +200,5 @@ COST: Final = Metric(
     key="cost",
     suffix="_usd",
     larger="more expensive",
-    tested=False,
 )
 METRICS: Final = (ERRORS, LATENCY, TOKENS, COST)

@@ -18,8 +18,9 @@ def notes_of(groups: Sequence[Group], why_not: str | None) -> tuple[str, ...]:
         )
     elif sampled:
         notes.append(
-            "The test of the latency, its typical difference, the cost and the users are of traces "
-            f"that were read one by one{_of_which(sampled)}. All other numbers are of all traces."
+            "The tests of numbers, their typical differences, the cost, the users and the share of "
+            f"judged traces are of traces that were read one by one{_of_which(sampled)}. All other "
+            "numbers are of all traces."
         )
     if unfinished := [it for it in groups if it.finished < it.traces]:
         listed = ", ".join(f"{it.traces - it.finished:,} of {it.value}" for it in unfinished)

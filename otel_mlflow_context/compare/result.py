@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from otel_mlflow_context.compare.explain.result import Explanation
@@ -11,9 +11,11 @@ from otel_mlflow_context.compare.metrics import (
     COST,
     ERRORS,
     LATENCY,
+    METRICS,
     TOKENS,
     Distribution,
     Latency,
+    Metric,
     Observation,
     Share,
 )
@@ -25,6 +27,8 @@ class Verdict(str, Enum):
 
     WORSE = "worse"
     BETTER = "better"
+    DIFFERENT = "different"
+    """They differ, in something of which nobody has decided what is better."""
     NO_EVIDENCE = "no evidence"
 
     def __str__(self) -> str:
@@ -39,6 +43,18 @@ class Bucket:
     finished: int
     errors: int
     latency_p50: float | None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How many traces of a group have an assessment."""
+
+    traces: int
+    """Those with a judgement that can be compared, of which the numbers are."""
+    among: Share
+    """Those of the traces that were read one by one."""
+    failed: int
+    """Judges that ended with an error."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +75,8 @@ class Group:
     users: int | None = None
     all_users: bool = True
     over_time: tuple[Bucket, ...] = ()
+    judged: Mapping[str, Judged] = field(default_factory=dict)
+    """Each assessment by its name: how many traces have it. Its value is in `observed`."""
 
     @property
     def finished(self) -> int:
@@ -164,6 +182,8 @@ class Result:
     """One for each candidate."""
     notes: tuple[str, ...]
     """Limits of the numbers: of which traces they are, and what is missing."""
+    metrics: tuple[Metric, ...] = METRICS
+    """What was measured of each group; the assessments come last."""
     explanations: tuple[Explanation, ...] = ()
     """Where the difference of each candidate comes from; empty when it was not asked for."""
 
@@ -178,6 +198,6 @@ class Result:
 
 
 def overall(verdicts: Iterable[Verdict]) -> Verdict:
-    """Several verdicts as one: worse takes precedence over better, and better over no evidence."""
+    """Several verdicts as one: the first of `Verdict` that is among them."""
     found = set(verdicts)
-    return next((it for it in (Verdict.WORSE, Verdict.BETTER) if it in found), Verdict.NO_EVIDENCE)
+    return next((it for it in Verdict if it in found), Verdict.NO_EVIDENCE)

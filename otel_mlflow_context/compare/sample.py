@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from otel_mlflow_context.compare.metrics import Metric, Observation
+from otel_mlflow_context.compare.quality.judgements import Judgements, judgements_of
 from otel_mlflow_context.compare.selection import Selection
 from otel_mlflow_context.compare.sources.base import CannotCompare, Trace
+
+Report = Callable[[str, int, int], None]
+"""Progress: what is being read, how many traces were, and of how many."""
 
 # The last digits of a trace id are random, in ids that begin with the time too.
 # https://www.w3.org/TR/trace-context-2/#random-trace-id-flag
@@ -31,6 +35,8 @@ class Sample:
     users: set[str] = field(default_factory=set)
     rows: list[tuple[int, str, float | None]] = field(default_factory=list)
     """The time, state and latency of every trace."""
+    judged: dict[str, Judgements] = field(default_factory=dict)
+    """Of each assessment by its name, of the traces that have it."""
 
     def add(self, trace: Trace) -> None:
         self.rows.append((trace.time_ms, trace.state, trace.latency_ms))
@@ -39,6 +45,9 @@ class Sample:
                 self.values.setdefault(metric.name, []).append(value)
         self.sessions |= {trace.session} if trace.session is not None else set()
         self.users |= {trace.user} if trace.user is not None else set()
+        if trace.assessments:
+            for name, found in judgements_of(trace.assessments).items():
+                self.judged.setdefault(name, Judgements()).add(found)
 
     def observed(self) -> dict[str, Observation]:
         """Each metric by its name."""
@@ -48,20 +57,28 @@ class Sample:
         return len(self.rows)
 
 
-def some(selection: Selection, value: str, total: int, limit: int) -> Iterator[Trace]:
-    """All traces of a group when they are few; otherwise a uniform random sample."""
-    term = selection.is_in(value)
+def some(selection: Selection, value: str, total: int, limit: int, *terms: str) -> Iterator[Trace]:
+    """All traces of a group when they are few; otherwise a uniform random sample.
+
+    Args:
+        selection: the traces.
+        value: of the group.
+        total: how many traces it has.
+        limit: how many are read at most.
+        terms: which of them; then `total` is the number of those.
+    """
+    found_by = (selection.is_in(value), *terms)
     if total > limit:
         share = min(_AIM * limit / total, 1.0)
         lottery = f"request_id RLIKE '({_below(math.ceil(share * len(_DIGITS) ** _PLACES))})$'"
         try:
-            found = list(selection.traces(term, lottery, limit=limit))
+            found = list(selection.traces(*found_by, lottery, limit=limit))
         except CannotCompare:  # a database without regular expressions
             found = []
         if len(found) >= _TOO_FEW * share * total:
             yield from found
             return
-    yield from selection.traces(term, limit=limit)
+    yield from selection.traces(*found_by, limit=limit)
 
 
 def _below(bound: int) -> str:

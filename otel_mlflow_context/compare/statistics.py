@@ -11,16 +11,25 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import GofChisquarePower
 from statsmodels.stats.proportion import confint_proportions_2indep
+from statsmodels.stats.weightstats import DescrStatsW
 
 Values = npt.NDArray[np.float64]
+Counts = Sequence[int]
 
 CONFIDENCE: Final = 0.95
 """The level of every interval."""
 POWER: Final = 0.8
 """The probability with which the sample size that is given finds a real difference."""
+_FEWEST: Final = 2
+"""Values that have a variance."""
+_BINARY: Final = 2
+"""Categories of which there is an exact test."""
+_EXPECTED: Final = 5
+"""The count that each cell must be expected to have, for the chi-square test to hold."""
 _BISECTIONS: Final = 100
-_DIGITS: Final = 6
+_DIGITS: Final = 12
 _MOST: Final = 1_000_000_000
 
 
@@ -56,6 +65,15 @@ def wilson(count: int, total: int) -> Estimate:
     return Estimate(count / total, float(found.low), float(found.high))
 
 
+def mean(values: Values) -> Estimate:
+    """The mean with Student's interval."""
+    found = float(np.mean(values))
+    if len(values) < _FEWEST:
+        return Estimate(found, None, None)
+    low, high = DescrStatsW(values).tconfint_mean(alpha=1 - CONFIDENCE)
+    return Estimate(found, float(low), float(high))
+
+
 def newcombe(count: int, total: int, base_count: int, base_total: int) -> Estimate:
     """The difference of two proportions with its interval after Newcombe (1998, method 10)."""
     low, high = confint_proportions_2indep(
@@ -68,6 +86,30 @@ def fisher(count: int, total: int, base_count: int, base_total: int) -> float:
     """The two-sided p-value of Fisher's exact test of equal proportions."""
     table = [[count, total - count], [base_count, base_total - base_count]]
     return min(float(stats.fisher_exact(table).pvalue), 1.0)
+
+
+def homogeneity(counts: Counts, base: Counts) -> tuple[float, float, int]:
+    """The chi-square test of two groups having the same shares of several categories.
+
+    Rare categories count as one, so that each is expected at least five times in both groups; of
+    the two that may be left, Fisher's exact test.
+
+    Returns:
+        The p-value, the size of the effect (Cohen's w), and the number of categories.
+    """
+    table = np.array([counts, base])
+    table = table[:, np.argsort(table.sum(axis=0))]
+    while table.shape[1] > _BINARY and stats.contingency.expected_freq(table).min() < _EXPECTED:
+        table = np.column_stack([table[:, 0] + table[:, 1], table[:, 2:]])
+        table = table[:, np.argsort(table.sum(axis=0))]
+    categories = int(table.shape[1])
+    if categories < _BINARY or not table.sum(axis=0).all():
+        return 1.0, 0.0, categories
+    found = stats.chi2_contingency(table, correction=False)
+    effect = math.sqrt(float(found.statistic) / float(table.sum()))
+    if categories == _BINARY:
+        return fisher(table[0, 0], table[0].sum(), table[1, 0], table[1].sum()), effect, categories
+    return float(found.pvalue), effect, categories
 
 
 def shift(values: Values, base: Values) -> Shift:
@@ -119,6 +161,15 @@ def traces_for_shift(larger: float, level: float) -> int | None:
     return _whole(quantiles**2 / (6 * (larger - 0.5) ** 2))
 
 
+def traces_for_homogeneity(effect: float, categories: int, level: float) -> int | None:
+    """The sample size of each group for the chi-square test to find an effect (Cohen's w)."""
+    if not effect:
+        return None
+    power = GofChisquarePower()
+    needed = power.solve_power(effect, alpha=level, power=POWER, n_bins=categories)
+    return _whole(float(np.ravel(needed)[0]) / 2)
+
+
 def _whole(needed: float) -> int | None:
     return math.ceil(needed) if needed < _MOST else None
 
@@ -138,7 +189,7 @@ def _hodges_lehmann(values: Values, base: Values) -> Estimate:
                 break
             enough = pairs - int(np.searchsorted(base, values - middle).sum()) >= rank
             low, high = (low, middle) if enough else (middle, high)
-        return round(high, _DIGITS)
+        return float(f"{high:.{_DIGITS}g}")
 
     middle = (nth((pairs + 1) // 2) + nth(pairs // 2 + 1)) / 2
     deviation = math.sqrt(pairs * (len(values) + len(base) + 1) / 12)

@@ -63,4 +63,5 @@ def duration(milliseconds: float, sign: str = "") -> str:
 SHARE: Final = Unit(share, lambda it: f"{it * 100:+.1f}", " points")
 DURATION: Final = Unit(duration, lambda it: duration(it, "+"))
 COUNT: Final = Unit("{:,.0f}".format, "{:+,.0f}".format)
+NUMBER: Final = Unit("{:,.4g}".format, "{:+,.3g}".format)
 DOLLARS: Final = Unit("${:.3g}".format, lambda it: f"{'-' if it < 0 else '+'}${abs(it):.3g}")

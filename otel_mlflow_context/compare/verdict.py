@@ -58,5 +58,7 @@ def _outcomes(
 
 
 def _verdict(metric: Metric, outcome: Outcome) -> Verdict:
+    if metric.better is None or outcome.increase is None:
+        return Verdict.DIFFERENT
     worse = outcome.increase == (metric.better == "lower")
     return Verdict.WORSE if worse else Verdict.BETTER

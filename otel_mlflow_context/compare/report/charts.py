@@ -11,9 +11,11 @@ from typing import Final
 
 import numpy as np
 
+from otel_mlflow_context.compare.metrics import Distribution, Metric, Share
+from otel_mlflow_context.compare.quality.choices import Choices
 from otel_mlflow_context.compare.report.labels import label
 from otel_mlflow_context.compare.result import Bucket, Group, Result
-from otel_mlflow_context.compare.statistics import Values
+from otel_mlflow_context.compare.statistics import Estimate, Values
 from otel_mlflow_context.compare.units import duration, share
 
 COLORS: Final = 8
@@ -92,29 +94,69 @@ def _outline(values: Values, low: float, high: float, x: Scale) -> list[tuple[fl
 
 def errors(comparison: Result) -> str:
     """The error rate of each group with its interval."""
-    groups = comparison.groups
-    most = max((it.error_rate.high or 0 for it in groups if it.error_rate), default=0.0)
-    ticks = _linear_ticks(min(most, 1.0))
-    x = _scale(0, ticks[-1], _LEFT, _WIDTH - _RIGHT - 50)
-    bottom = _TOP + _ROW * len(groups)
+    rows = [(it, label(it.value), it.error_rate) for it in comparison.groups]
+    return _estimates(comparison, "Error rate of each group with its interval", rows, share)
+
+
+def assessment(comparison: Result, metric: Metric) -> str:
+    """The share or the mean of an assessment with its interval; of texts the share of each."""
+    title = f"{metric.name} of each group with its interval"
+    observed = [(it, it.observed[metric.name]) for it in comparison.groups]
+    texts = dict.fromkeys(
+        text for _, it in observed if isinstance(it, Choices) for text in it.counts
+    )
+    rows = [
+        (group, text, found.share(text).estimate)
+        for text in texts
+        for group, found in observed
+        if isinstance(found, Choices)
+    ] or [
+        (group, label(group.value), found.estimate)
+        for group, found in observed
+        if isinstance(found, (Share, Distribution))
+    ]
+    return _estimates(
+        comparison, title, rows, metric.unit.text, zero=metric.kind is not Distribution
+    )
+
+
+def _estimates(
+    comparison: Result,
+    title: str,
+    rows: Sequence[tuple[Group, str, Estimate | None]],
+    text: Callable[[float], str],
+    *,
+    zero: bool = True,
+) -> str:
+    """A dot and an interval for each row, on an axis that begins at 0 or at the lowest of them."""
+    ends = [
+        end for _, _, it in rows if it for end in (it.value, it.low, it.high) if end is not None
+    ]
+    most = max(ends, default=0.0)
+    ticks = _linear_ticks(min(most, 1.0)) if zero else _ticks_between(min(ends, default=0.0), most)
+    x = _scale(ticks[0], ticks[-1], _LEFT, _WIDTH - _RIGHT - 50)
+    bottom = _TOP + _ROW * len(rows)
     parts = []
     for tick in ticks:
         at = x(tick)
-        parts += [_line(at, _TOP, at, bottom, "grid"), _text(at, bottom + 18, share(tick))]
-    for row, group in enumerate(groups):
+        parts += [_line(at, _TOP, at, bottom, "grid"), _text(at, bottom + 18, text(tick))]
+    for row, (group, name, found) in enumerate(rows):
         middle = _TOP + _ROW * (row + 0.5)
         color = color_of(comparison, group)
-        parts.append(_name(group, middle + 4))
-        rate = group.error_rate
-        if rate is None or rate.low is None or rate.high is None:
+        parts.append(_label(name, middle + 4))
+        if found is None:
             parts.append(_text(_LEFT + 8, middle + 4, "not known", "start"))
             continue
-        mark = _line(x(rate.low), middle, x(rate.high), middle, f"whisker {color}")
-        mark += _circle(x(rate.value), middle, 6, f"dot {color}")
-        text = f"{share(rate.value)}, {share(rate.low)} to {share(rate.high)}"
-        parts.append(_titled(mark, group, text))
-        parts.append(_text(x(rate.high) + 10, middle + 4, share(rate.value), "start"))
-    return _svg("Error rate of each group with its interval", bottom + _AXIS, parts)
+        mark = _circle(x(found.value), middle, 6, f"dot {color}")
+        known = text(found.value)
+        end = found.value
+        if found.low is not None and found.high is not None:
+            end = found.high
+            mark = _line(x(found.low), middle, x(end), middle, f"whisker {color}") + mark
+            known += f", {text(found.low)} to {text(found.high)}"
+        parts.append(_titled(mark, group, known))
+        parts.append(_text(x(end) + 10, middle + 4, text(found.value), "start"))
+    return _svg(title, bottom + _AXIS, parts)
 
 
 def color_of(comparison: Result, group: Group) -> str:
@@ -211,6 +253,15 @@ def _linear_ticks(most: float) -> list[float]:
     return [step * index for index in range(math.ceil(most / step * 0.999) + 1)]
 
 
+def _ticks_between(low: float, high: float) -> list[float]:
+    """Round numbers around a range."""
+    if high <= low:
+        return [low - 1, low, low + 1]
+    step = _linear_ticks(high - low)[1]
+    first = math.floor(low / step)
+    return [step * index for index in range(first, math.ceil(high / step) + 1)]
+
+
 def _spread(starts: Sequence[int]) -> list[int]:
     at = np.linspace(0, len(starts) - 1, min(len(starts), _TIMES))
     return [starts[round(index)] for index in at]
@@ -244,7 +295,10 @@ def _text(x: float, y: float, text: str, anchor: str = "middle") -> str:
 
 
 def _name(group: Group, y: float) -> str:
-    name = label(group.value)
+    return _label(label(group.value), y)
+
+
+def _label(name: str, y: float) -> str:
     short = name if len(name) <= _LABEL else f"{name[: _LABEL - 1]}\u2026"
     return (
         f'<text class="name" x="{_LEFT - 12}" y="{y:.1f}" text-anchor="end">{escape(short)}'

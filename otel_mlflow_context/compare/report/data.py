@@ -9,7 +9,14 @@ from typing import Any, Final
 import pandas as pd
 
 from otel_mlflow_context.compare.explain import labels
-from otel_mlflow_context.compare.metrics import METRICS, Distribution, Latency, Metric, Share
+from otel_mlflow_context.compare.metrics import (
+    Distribution,
+    Latency,
+    Metric,
+    Observation,
+    Share,
+)
+from otel_mlflow_context.compare.quality.choices import Choices
 from otel_mlflow_context.compare.result import Change, Group, Result
 from otel_mlflow_context.compare.statistics import Estimate
 
@@ -19,6 +26,7 @@ _COUNTS: Final = ("traces", "all_counted", "finished", "errors")
 _VISITORS: Final = ("sessions", "all_sessions", "users", "all_users", "sampled")
 _TEST: Final = ("p_value", "corrected_p_value", "larger", "traces_needed")
 _ESTIMATE: Final = tuple(it.name for it in fields(Estimate))
+_KINDS: Final[dict[type, str]] = {Share: "share", Distribution: "mean", Choices: "shares"}
 _PERCENTILES: Final = tuple(it.name for it in fields(Latency))
 
 
@@ -33,8 +41,11 @@ def as_dict(comparison: Result) -> dict[str, Any]:
         "groups": [
             {
                 **_attributes(group, ("value", *_COUNTS)),
-                **{f"{it.key}{it.suffix}": _summary(it, group) for it in METRICS},
+                **{f"{it.key}{it.suffix}": _summary(it, group) for it in _own(comparison)},
                 **_attributes(group, _VISITORS),
+                "assessments": {
+                    it.assessment: _assessment(it, group) for it in _assessments(comparison)
+                },
                 "over_time": [
                     {
                         "start": time_of(it.start_ms),
@@ -52,7 +63,12 @@ def as_dict(comparison: Result) -> dict[str, Any]:
                 "verdict": difference.verdict.value,
                 **{
                     f"{it.key}{it.suffix}": _change(difference.changes.get(it.name))
-                    for it in METRICS
+                    for it in _own(comparison)
+                    if it.tested
+                },
+                "assessments": {
+                    it.assessment: _change(difference.changes.get(it.name))
+                    for it in _assessments(comparison)
                     if it.tested
                 },
             }
@@ -71,12 +87,14 @@ def as_frame(comparison: Result) -> pd.DataFrame:
         difference = differences.get(group.value)
         row = {"value": group.value, "verdict": difference and difference.verdict.value}
         row |= _attributes(group, _COUNTS)
-        for metric in METRICS:
+        for metric in _own(comparison):
             row |= _columns(metric, _summary(metric, group))
         row |= _attributes(group, _VISITORS)
-        for metric in (it for it in METRICS if it.tested):
+        for metric in _assessments(comparison):
+            row |= _assessment_columns(comparison, metric, group)
+        for metric in (it for it in comparison.metrics if it.tested):
             change = _change(difference.changes.get(metric.name) if difference else None) or {}
-            name = f"{metric.key}_change{metric.suffix}"
+            name = f"{_stem(metric)}_change{metric.suffix}"
             row |= _estimate_columns(name, change.get("difference"))
             row[f"{name}_p"] = change.get("corrected_p_value")
             row |= {f"{name}_{it}": change.get(it) for it in ("verdict", "traces_needed")}
@@ -120,6 +138,64 @@ def _columns(metric: Metric, summary: Any) -> dict[str, Any]:
         known = summary or {}
         return {f"{metric.key}_{it}{metric.suffix}": known.get(it) for it in _PERCENTILES}
     return {f"{metric.key}{metric.suffix}": summary}
+
+
+def _own(comparison: Result) -> list[Metric]:
+    return [it for it in comparison.metrics if not it.assessment]
+
+
+def _assessments(comparison: Result) -> list[Metric]:
+    return [it for it in comparison.metrics if it.assessment]
+
+
+def _stem(metric: Metric) -> str:
+    """Of the columns of a metric: an assessment may have the name of another column."""
+    return f"assessment_{metric.key}" if metric.assessment else metric.key
+
+
+def _assessment(metric: Metric, group: Group) -> dict[str, Any]:
+    """How many traces were judged, and how."""
+    found = group.observed[metric.name]
+    judged = group.judged[metric.assessment]
+    return {
+        "judged": judged.traces,
+        "share_judged": _estimate(judged.among),
+        "failed": judged.failed,
+        "kind": _KINDS[metric.kind],
+        **(
+            {"shares": {text: _estimate(it) for text, it in found.shares.items()}}
+            if isinstance(found, Choices)
+            else {"value": _estimate(found)}
+        ),
+    }
+
+
+def _estimate(found: Observation) -> dict[str, Any] | None:
+    assert isinstance(found, (Share, Distribution))  # noqa: S101  # the kinds with one number
+    estimate = found.estimate
+    return _attributes(estimate, _ESTIMATE) if estimate is not None else None
+
+
+def _assessment_columns(comparison: Result, metric: Metric, group: Group) -> dict[str, Any]:
+    found = group.observed[metric.name]
+    judged = group.judged[metric.assessment]
+    columns: dict[str, Any] = {
+        f"{_stem(metric)}_judged": judged.traces,
+        f"{_stem(metric)}_failed": judged.failed,
+    }
+    if isinstance(found, Choices):
+        for text in _texts_of(comparison, metric):
+            columns |= _estimate_columns(f"{_stem(metric)}_{text}", _estimate(found.share(text)))
+        return columns
+    return columns | _estimate_columns(_stem(metric), _estimate(found))
+
+
+def _texts_of(comparison: Result, metric: Metric) -> list[str]:
+    """The texts of an assessment in all groups, those of the baseline first."""
+    observed = (group.observed[metric.name] for group in comparison.groups)
+    return list(
+        dict.fromkeys(it for found in observed if isinstance(found, Choices) for it in found.counts)
+    )
 
 
 def _estimate_columns(name: str, estimate: dict[str, Any] | None) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from html import escape
 from importlib.resources import files
 
 from otel_mlflow_context.compare.explain.labels import sections
+from otel_mlflow_context.compare.metrics import Metric, Share
+from otel_mlflow_context.compare.quality.choices import Choices
 from otel_mlflow_context.compare.report import charts, labels
 from otel_mlflow_context.compare.result import Result, Verdict
 
@@ -31,6 +33,7 @@ def as_html(comparison: Result) -> str:
 <p class="dim">{escape(comparison.by)} in {escape(labels.question(comparison))}</p>
 {_findings(comparison)}
 {_table(comparison)}
+{_assessments(comparison)}
 {_explanations(comparison)}
 {_figures(comparison)}
 {_footer(comparison)}
@@ -80,6 +83,26 @@ def _table(comparison: Result) -> str:
     )
 
 
+def _assessments(comparison: Result) -> str:
+    headings, rows = labels.assessments_of(comparison)
+    if not rows:
+        return ""
+    heads = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in headings)
+    body = []
+    for index, (name, value, *numbers) in enumerate(rows):
+        group = comparison.groups[index % len(comparison.groups)]
+        color = charts.color_of(comparison, group)
+        cells = "".join(f"<td>{escape(number)}</td>" for number in numbers)
+        body.append(
+            f'<tr><th scope="row">{escape(name)}</th>'
+            f'<th><span class="swatch {color}"></span>{escape(value)}</th>{cells}</tr>'
+        )
+    return (
+        '<section class="card wide"><h2>Assessments</h2>'
+        f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(body)}</tbody></table></section>"
+    )
+
+
 def _figures(comparison: Result) -> str:
     distribution = _figure(
         "Latency",
@@ -88,6 +111,11 @@ def _figures(comparison: Result) -> str:
         charts.latency(comparison),
     )
     rates = _figure("Error rate", "With its 95 % interval.", charts.errors(comparison))
+    quality = [
+        _figure(metric.name, _captions(metric), chart)
+        for metric in comparison.metrics
+        if metric.assessment and (chart := charts.assessment(comparison, metric))
+    ]
     over_time = "".join(
         _figure(f"{name} over time", "in UTC", charts.over_time(comparison, name))
         for name in charts.OVER_TIME
@@ -97,10 +125,17 @@ def _figures(comparison: Result) -> str:
         f"{escape(labels.label(it.value))}</span>"
         for it in comparison.groups
     )
-    cards = [distribution, rates]
+    cards = [distribution, rates, *quality]
     if over_time:
         cards.append(f'<div class="two">{over_time}</div><div class="legend">{legend}</div>')
     return "\n".join(f'<section class="card">{it}</section>' for it in cards if it)
+
+
+def _captions(metric: Metric) -> str:
+    if metric.kind is Choices:
+        return "The share of each text among the judged traces, with its 95 % interval."
+    what = "The share of yes" if metric.kind is Share else "The mean"
+    return f"{what} among the judged traces, with its 95 % interval."
 
 
 def _figure(title: str, caption: str, chart: str) -> str:

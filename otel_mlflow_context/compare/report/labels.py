@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from otel_mlflow_context.compare.metrics import METRICS, Metric, Share
+from otel_mlflow_context.compare.metrics import Distribution, Metric, Observation, Share
+from otel_mlflow_context.compare.quality.choices import Choices
 from otel_mlflow_context.compare.report.data import time_of
 from otel_mlflow_context.compare.result import Change, Difference, Group, Result, Verdict
 from otel_mlflow_context.compare.units import COUNT, DOLLARS, duration, share
 
 _ABSENT: Final = "-"
+_HEADLINES: Final = {
+    Verdict.WORSE: "{} is worse than {}",
+    Verdict.BETTER: "{} is better than {}",
+    Verdict.DIFFERENT: "{} is different from {}",
+    Verdict.NO_EVIDENCE: "{}: no evidence either way, beside {}",
+}
 _SMALLEST_P: Final = 0.001
 _LARGEST_NEED: Final = 10_000_000
 
@@ -57,12 +64,8 @@ def sentences(comparison: Result) -> list[tuple[Verdict, str, list[str]]]:
     found = []
     for it in comparison.differences:
         name = label(it.value)
-        headline = (
-            f"{name}: no evidence either way, beside {label(base.value)}"
-            if it.verdict is Verdict.NO_EVIDENCE
-            else f"{name} is {it.verdict} than {label(base.value)}"
-        )
-        tested = (metric for metric in METRICS if metric.tested)
+        headline = _HEADLINES[it.verdict].format(name, label(base.value))
+        tested = (metric for metric in comparison.metrics if metric.tested)
         lines = [_sentence(metric, it, groups[it.value], base) for metric in tested]
         found.append((it.verdict, headline, lines))
     return found
@@ -84,7 +87,8 @@ def explanation(comparison: Result) -> str:
     level = f"{comparison.level * 100:g} %"
     return (
         f"A verdict is given at the level of {level} for all {tests} tests together (Fisher for "
-        "errors, Mann-Whitney for latency, Holm's correction); intervals are of 95 % each."
+        "shares, Mann-Whitney for numbers, chi-square for texts, Holm's correction); "
+        "intervals are of 95 % each."
     )
 
 
@@ -97,15 +101,50 @@ def _sentence(metric: Metric, difference: Difference, group: Group, base: Group)
     change = difference.changes.get(metric.name)
     if change is None:
         return f"{metric.name}: not known, {metric.missing}"
+    size = _size(metric, change, group.observed[metric.name], base.observed[metric.name])
+    return f"{metric.name}: {change.verdict}, {size}, {_p(change)}{_needed(metric, change)}"
+
+
+def _size(metric: Metric, change: Change, found: Observation, before: Observation) -> str:
     interval = metric.unit.interval(change.difference)
-    found, before = group.observed[metric.name], base.observed[metric.name]
     if isinstance(found, Share) and isinstance(before, Share):
         rates = (share(it.count / it.total) for it in (found, before))
-        size = f"{' instead of '.join(rates)}, {interval}"
-    else:
-        often = f"{(change.larger or 0) * 100:.0f} %"
-        size = f"typically {interval}, {metric.larger} in {often} of pairs"
-    return f"{metric.name}: {change.verdict}, {size}, {_p(change)}{_needed(change)}"
+        return f"{' instead of '.join(rates)}, {interval}"
+    if isinstance(found, Choices) and isinstance(before, Choices):
+        return f"{choices(found)} instead of {choices(before)}, at most {interval}"
+    often = f"{(change.larger or 0) * 100:.0f} %"
+    size = f"typically {interval}, {metric.larger} in {often} of pairs"
+    if metric.assessment and isinstance(found, Distribution) and isinstance(before, Distribution):
+        means = (_known(metric.unit.text, it.mean) for it in (found, before))
+        return f"{' instead of '.join(means)} on average, {size}"
+    return size
+
+
+def choices(found: Choices) -> str:
+    """The share of each text, the most frequent first."""
+    return ", ".join(f"{label(it)} {share(of.count / of.total)}" for it, of in found.shares.items())
+
+
+def assessments_of(comparison: Result) -> tuple[list[str], list[list[str]]]:
+    """The headings and the rows of the table of assessments; no rows where there are none."""
+    rows = []
+    for metric in comparison.metrics:
+        for group in comparison.groups if metric.assessment else ():
+            found, judged = group.observed[metric.name], group.judged[metric.assessment]
+            value, interval = _ABSENT, ""
+            if isinstance(found, Choices) and found.counts:
+                value = choices(found)
+            elif isinstance(found, (Share, Distribution)) and (known := found.estimate):
+                value = metric.unit.text(known.value)
+                if known.low is not None and known.high is not None:
+                    interval = " - ".join(map(metric.unit.text, (known.low, known.high)))
+            among = (
+                share(judged.among.count / judged.among.total) if judged.among.total else _ABSENT
+            )
+            rows.append(
+                [metric.name, label(group.value), f"{judged.traces:,}", among, value, interval]
+            )
+    return ["assessment", comparison.by, "judged", "of traces", "value", "95 % interval"], rows
 
 
 def _p(change: Change) -> str:
@@ -113,13 +152,14 @@ def _p(change: Change) -> str:
     return "p < 0.001" if value < _SMALLEST_P else f"p = {value:.3f}"
 
 
-def _needed(change: Change) -> str:
+def _needed(metric: Metric, change: Change) -> str:
     if change.verdict is not Verdict.NO_EVIDENCE:
         return ""
     if change.traces_needed is None or change.traces_needed > _LARGEST_NEED:
         return "; no difference is to be seen"
     return (
-        f"; if the difference is real, about {change.traces_needed:,} traces of each would show it"
+        f"; if the difference is real, about {change.traces_needed:,} "
+        f"{'judged ' if metric.assessment else ''}traces of each would show it"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Final
+from typing import Final, Literal
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,6 +18,7 @@ from otel_mlflow_context.compare.result import Result, Verdict
 _STYLES: Final = {
     Verdict.WORSE: "bold red",
     Verdict.BETTER: "bold green",
+    Verdict.DIFFERENT: "bold yellow",
     Verdict.NO_EVIDENCE: "bold",
 }
 
@@ -33,13 +34,11 @@ def as_text(comparison: Result, *, width: int) -> str:
 def write(comparison: Result, console: Console) -> None:
     """Write both to a console, in the colors that it has."""
     headings, rows = labels.table_of(comparison)
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for index, heading in enumerate(headings):
-        at_end = index in (0, len(headings) - 1)
-        table.add_column(escape(heading), justify="left" if at_end else "right", overflow="fold")
-    for cells in rows:
-        table.add_row(*map(escape, cells))
-    console.print(table)
+    _table(console, headings, rows, left=(0, len(headings) - 1))
+    headings, rows = labels.assessments_of(comparison)
+    if rows:
+        console.print()
+        _table(console, headings, rows, left=(0, 1))
     for verdict, headline, lines in labels.sentences(comparison):
         console.print()
         console.print(escape(headline), style=_STYLES[verdict], highlight=False)
@@ -57,3 +56,15 @@ def write(comparison: Result, console: Console) -> None:
     console.print()
     for line in (labels.question(comparison), labels.explanation(comparison), *comparison.notes):
         console.print(escape(line), style="dim", highlight=False)
+
+
+def _table(
+    console: Console, headings: list[str], rows: list[list[str]], *, left: tuple[int, int]
+) -> None:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for index, heading in enumerate(headings):
+        justify: Literal["left", "right"] = "left" if index in left else "right"
+        table.add_column(escape(heading), justify=justify, overflow="fold")
+    for cells in rows:
+        table.add_row(*map(escape, cells))
+    console.print(table)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from otel_mlflow_context.compare.sources.assessments import Assessment
 from otel_mlflow_context.compare.sources.spans import Span
 from otel_mlflow_context.semconv import MLFLOW_TRACE_SESSION, MLFLOW_TRACE_USER
 
@@ -42,6 +43,7 @@ class Trace:
     state: str
     metadata: Mapping[str, str]
     trace_id: str = ""
+    assessments: Sequence[Assessment] = ()
 
     @property
     def tokens(self) -> float | None:

@@ -76,6 +76,15 @@ def group_is(key: str, value: str) -> str:
     return f"trace.{metadata_is(key, value)}"
 
 
+def can_be_key(key: str) -> bool:
+    """Whether a filter can have a key in it."""
+    try:
+        quoted_key(key)
+    except CannotBeQuoted:
+        return False
+    return True
+
+
 def can_be_quoted(value: str) -> bool:
     """Whether a filter can have a value in it."""
     try:
@@ -88,6 +97,11 @@ def can_be_quoted(value: str) -> bool:
 def has_metadata(key: str) -> str:
     """The term of a search for traces that have a key. ``IS NOT NULL`` is 3.10's and later."""
     return metadata_is(key, _NEVER, operator="!=")
+
+
+def has_feedback(name: str) -> str:
+    """The term of a search for traces that have a feedback, or an error in its place."""
+    return f"feedback.{quoted_key(name)} != {quoted_value(_NEVER)}"
 
 
 def from_time(start_ms: int | None) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
+from otel_mlflow_context.compare.sources.assessments import of_json
 from otel_mlflow_context.compare.sources.base import (
     Aggregate,
     CannotCompare,
@@ -21,6 +20,7 @@ from otel_mlflow_context.compare.sources.base import (
     not_there,
 )
 from otel_mlflow_context.compare.sources.spans import Span, of_otlp
+from otel_mlflow_context.compare.sources.times import milliseconds
 from otel_mlflow_context.mlflow_client.rest import (
     Client,
     RequestRejected,
@@ -35,8 +35,6 @@ _UNKNOWN: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStat
 _UNAUTHORIZED: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _LISTED: Final = 10
 _MS_PER_S: Final = 1_000
-_FRACTION: Final = re.compile(r"\.(\d+)")
-_MICROSECONDS: Final = 6
 
 
 class ServerSource:
@@ -187,16 +185,10 @@ def _aggregation(name: str) -> dict[str, Any]:
 def _trace(info: Mapping[str, Any]) -> Trace:
     duration = str(info.get("execution_duration") or "")
     return Trace(
-        time_ms=_milliseconds(str(info["request_time"])),
+        time_ms=milliseconds(str(info["request_time"])),
         latency_ms=float(duration.removesuffix("s")) * _MS_PER_S if duration else None,
         state=str(info.get("state") or ""),
         metadata=info.get("trace_metadata") or {},
         trace_id=str(info.get("trace_id") or ""),
+        assessments=of_json(info.get("assessments")),
     )
-
-
-def _milliseconds(text: str) -> int:
-    """A time as protobuf writes it, with no, 3, 6 or 9 digits of a second."""
-    text = _FRACTION.sub(lambda it: f".{it[1]:0<{_MICROSECONDS}.{_MICROSECONDS}}", text)
-    time_ = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    return round((time_ - datetime(1970, 1, 1, tzinfo=timezone.utc)).total_seconds() * _MS_PER_S)

@@ -11,6 +11,7 @@ from typing import Any, Final
 from mlflow.exceptions import MlflowException
 from mlflow.tracing.client import TracingClient
 
+from otel_mlflow_context.compare.sources.assessments import of_entities
 from otel_mlflow_context.compare.sources.base import (
     Aggregate,
     CannotCompare,
@@ -141,6 +142,7 @@ def _trace(info: Any) -> Trace:
         state=str(getattr(info.state, "value", info.state)),
         metadata=info.trace_metadata,
         trace_id=str(info.trace_id),
+        assessments=of_entities(info.assessments),
     )
 
 

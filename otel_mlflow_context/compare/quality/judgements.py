@@ -1,0 +1,99 @@
+"""What is kept of the assessments of one name: one judgement a trace."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from otel_mlflow_context.compare.sources.assessments import Assessment, Judge, Value
+
+_YES: Final = {"yes": True, "true": True, "no": False, "false": False}
+_HALF: Final = 0.5
+
+
+class Judgement(NamedTuple):
+    """Of one trace."""
+
+    values: tuple[Value, ...]
+    """The newest of each judge, the oldest first."""
+    failed: int
+    """The judges that ended with an error."""
+    unusable: bool
+    """Whether there is a judgement that cannot be compared: a list or an object."""
+
+
+@dataclass
+class Judgements:
+    """Of the traces that were read."""
+
+    values: list[tuple[Value, ...]] = field(default_factory=list)
+    """Of each judged trace."""
+    failed: int = 0
+    unusable: int = 0
+
+    def add(self, found: Judgement) -> None:
+        if found.values:
+            self.values.append(found.values)
+        self.failed += found.failed
+        self.unusable += found.unusable
+
+    def kinds(self) -> set[type]:
+        """Of the values: `bool`, `float` and `str`."""
+        return {_kind(it) for values in self.values for it in values}
+
+    def truths(self) -> Iterator[bool]:
+        """Whether most judges of a trace said yes; a trace on which they are divided is missing."""
+        for values in self.values:
+            share = sum(map(_is_true, values)) / len(values)
+            if share != _HALF:
+                yield share > _HALF
+
+    def numbers(self) -> Iterator[float]:
+        """The mean of the judges of each trace."""
+        for values in self.values:
+            yield math.fsum(map(_number, values)) / len(values)
+
+    def choices(self) -> Iterator[str]:
+        """What most judges of a trace chose; the newest, where they are divided."""
+        for values in self.values:
+            yield Counter(str(it) for it in reversed(values)).most_common(1)[0][0]
+
+
+def judgements_of(assessments: Sequence[Assessment]) -> Mapping[str, Judgement]:
+    """The judgements of a trace, by the name of the assessment.
+
+    A judge who has assessed a trace several times counts once: by the newest, or, where that is an
+    error or no value, the newest before it.
+    """
+    newest: defaultdict[str, dict[Judge, Value]] = defaultdict(dict)
+    failed: Counter[str] = Counter()
+    unusable = set()
+    for it in sorted(assessments, key=lambda it: it.time_ms):
+        if it.failed:
+            failed[it.name] += 1
+        elif it.value is None:
+            unusable.add(it.name)
+        else:
+            newest[it.name].pop(it.judge, None)  # so that the order is that of the time
+            newest[it.name][it.judge] = it.value
+    return {
+        name: Judgement(tuple(newest.get(name, {}).values()), failed[name], name in unusable)
+        for name in {it.name: None for it in assessments}
+    }
+
+
+def _kind(value: Value) -> type:
+    if isinstance(value, str):
+        return bool if value.strip().lower() in _YES else str
+    return type(value)
+
+
+def _number(value: Value) -> float:
+    return float(_is_true(value)) if _kind(value) is bool else float(value)
+
+
+def _is_true(value: Value) -> bool:
+    return _YES[value.strip().lower()] if isinstance(value, str) else bool(value)

@@ -1,0 +1,87 @@
+"""Measuring the assessments of groups: of the traces that were read, or of more judged ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from otel_mlflow_context.compare.metrics import Metric, Share
+from otel_mlflow_context.compare.quality.judgements import Judgements, judgements_of
+from otel_mlflow_context.compare.quality.kinds import kind_of, metric_name
+from otel_mlflow_context.compare.result import Group, Judged
+from otel_mlflow_context.compare.sample import Report, Sample, some
+from otel_mlflow_context.compare.selection import Selection
+from otel_mlflow_context.compare.sources import filters
+from otel_mlflow_context.compare.sources.base import NoAggregation
+
+_NAME: Final = "assessment_name"
+_BY_NAME: Final = {"dimensions": [_NAME], "view": "ASSESSMENTS"}
+
+
+def measure_assessments(
+    selection: Selection,
+    measured: Sequence[tuple[Group, Sample]],
+    better: Mapping[str, str],
+    *,
+    limit: int,
+    report: Report,
+) -> tuple[list[Group], tuple[Metric, ...]]:
+    """Add the assessments to groups that were measured, and to the metrics.
+
+    Args:
+        selection: the traces.
+        measured: the groups, with the traces that were read.
+        better: by the name of an assessment what of it is better.
+        limit: how many judged traces of a group are read at most.
+        report: progress.
+    """
+    found = [_judgements(selection, *it, limit=limit, report=report) for it in measured]
+    groups = [group for group, _ in measured]
+    metrics = []
+    for name in sorted({name for them in found for name in them}):
+        judgements = [them.get(name, Judgements()) for them in found]
+        kind = kind_of(name, judgements, better.get(name))
+        if kind is not None:
+            metrics.append(kind.metric)
+        for index, ((_, sample), them) in enumerate(zip(measured, judgements, strict=True)):
+            group = groups[index]
+            read = sample.judged.get(name, Judgements())
+            judged = Judged(
+                traces=len(them.values),
+                among=Share(len(read.values), len(sample)),
+                failed=them.failed,
+            )
+            observed = dict(group.observed)
+            if kind is not None:
+                observed[metric_name(name)] = kind.observation(them)
+            groups[index] = replace(group, observed=observed, judged={**group.judged, name: judged})
+    return groups, tuple(metrics)
+
+
+def _judgements(
+    selection: Selection, group: Group, sample: Sample, *, limit: int, report: Report
+) -> dict[str, Judgements]:
+    """The judgements by name: where traces were not read, of a sample of the judged ones alone."""
+    found = dict(sample.judged)
+    if len(sample) >= group.traces and group.all_counted:
+        return found
+    try:
+        points = selection.aggregate(group.value, "assessment_count", ["COUNT"], **_BY_NAME)
+    except NoAggregation:
+        return found
+    for name, count in sorted((it.dimensions[_NAME], int(it.values["COUNT"])) for it in points):
+        known = found.get(name, Judgements())
+        wanted = min(count, limit)
+        if len(known.values) + known.failed >= wanted or not filters.can_be_key(name):
+            continue
+        more = Judgements()
+        read = 0
+        term = filters.has_feedback(name)
+        for read, trace in enumerate(some(selection, group.value, count, limit, term), 1):
+            if (judged := judgements_of(trace.assessments).get(name)) is not None:
+                more.add(judged)
+            report(f"{group.value} with {name}", read, wanted)
+        if read > len(known.values):
+            found[name] = more
+    return {name: it for name, it in found.items() if it.values or it.failed or it.unusable}
