@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 _DESCRIPTION: Final = """\
 Compare the traces of one version with those of another: errors, latency,
-tokens, cost, sessions and users, with intervals, tests, and a verdict: worse,
-better, or no evidence either way.
+tokens, cost, assessments (feedback of users, scores of judges), sessions and
+users, with intervals, tests, and a verdict: worse, better, different, or no
+evidence either way.
 
 The server, the credentials and the experiment are those of MLflow's variables
 (MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME, ...). The server computes what it
@@ -31,6 +32,8 @@ examples:
   $ otel-mlflow-context compare --by commit --baseline 9f1c3aa... --fail-on worse
   $ otel-mlflow-context compare --by feature_flag_rerank --baseline off \\
         --where "metadata.environment = 'production'" --format html -o report.html
+  $ otel-mlflow-context compare --baseline 1.0.0 --candidate 1.1.0 \\
+        --metrics errors,quality --better tone=warm --better verbosity=lower
 
 exit status: 0; 1 when --fail-on is met; 2 when the comparison is not possible
 (stderr tells why), for wrong usage, or when the extra is not installed:

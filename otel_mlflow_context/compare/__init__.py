@@ -7,7 +7,7 @@ that are no server. The public names are those of this module; the modules below
 from otel_mlflow_context.compare.comparison import Comparison, compare_versions
 from otel_mlflow_context.compare.explain.result import Cause, Explanation, Mix, Part, Segment
 from otel_mlflow_context.compare.metrics import Latency
-from otel_mlflow_context.compare.result import Bucket, Change, Difference, Group, Verdict
+from otel_mlflow_context.compare.result import Bucket, Change, Difference, Group, Judged, Verdict
 from otel_mlflow_context.compare.sources.base import CannotCompare
 from otel_mlflow_context.compare.statistics import Estimate
 
@@ -16,6 +16,7 @@ __all__ = [
     "CannotCompare",
     "Comparison",
     "Group",
+    "Judged",
     "Difference",
     "Change",
     "Estimate",

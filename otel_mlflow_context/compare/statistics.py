@@ -177,6 +177,8 @@ def _whole(needed: float) -> int | None:
 def _hodges_lehmann(values: Values, base: Values) -> Estimate:
     """The estimate and its interval from sorted samples, in memory that is linear in their size."""
     pairs = len(values) * len(base)
+    largest = max(abs(float(it)) for it in (values[0], values[-1], base[0], base[-1]))
+    digits = _DIGITS - math.ceil(math.log10(largest)) if largest else _DIGITS
 
     def nth(rank: int) -> float:
         """The difference of a rank, by bisection."""
@@ -189,7 +191,7 @@ def _hodges_lehmann(values: Values, base: Values) -> Estimate:
                 break
             enough = pairs - int(np.searchsorted(base, values - middle).sum()) >= rank
             low, high = (low, middle) if enough else (middle, high)
-        return float(f"{high:.{_DIGITS}g}")
+        return round(high, digits)
 
     middle = (nth((pairs + 1) // 2) + nth(pairs // 2 + 1)) / 2
     deviation = math.sqrt(pairs * (len(values) + len(base) + 1) / 12)

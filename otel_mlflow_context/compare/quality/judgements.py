@@ -45,7 +45,7 @@ class Judgements:
         return {_kind(it) for values in self.values for it in values}
 
     def truths(self) -> Iterator[bool]:
-        """Whether most judges of a trace said yes; a trace on which they are divided is missing."""
+        """Whether most judges of a trace decided for yes; none where they are divided."""
         for values in self.values:
             share = sum(map(_is_true, values)) / len(values)
             if share != _HALF:
