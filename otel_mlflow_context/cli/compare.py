@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,10 +35,14 @@ examples:
         --where "metadata.environment = 'production'" --format html -o report.html
   $ otel-mlflow-context compare --baseline 1.0.0 --candidate 1.1.0 \\
         --metrics errors,quality --better tone=warm --better verbosity=lower
+  $ otel-mlflow-context compare --baseline 1.0.0 --candidate 1.1.0 --since 2h \\
+        --min-traces 500 --wait 30m --tolerance latency=10%,errors=0.5pp \\
+        --format github --fail-on worse
 
 exit status: 0; 1 when --fail-on is met; 2 when the comparison is not possible
 (stderr tells why), for wrong usage, or when the extra is not installed:
-pip install 'otel-mlflow-context[compare]'
+pip install 'otel-mlflow-context[compare]'; 3 when there are fewer traces than
+--min-traces, also after --wait: not enough to tell
 """
 _PASSED: Final = (
     *(
@@ -52,10 +57,15 @@ _PASSED: Final = (
         "explain",
         "metrics",
         "better",
+        "tolerance",
+        "min_traces",
+        "wait",
     ),
 )
 """The options that are arguments of `compare_versions`."""
-_FORMATS: Final = ("table", "json", "csv", "html")
+_FORMATS: Final = ("table", "json", "csv", "html", "markdown", "junit", "github")
+_NOT_ENOUGH: Final = 3
+"""The exit status when there are fewer traces than asked for."""
 _WIDTH: Final = 120
 
 
@@ -119,12 +129,34 @@ def add_to(commands: Commands) -> argparse.ArgumentParser:
         "assessments that are yes or no, true or false, or numbers; less of everything else)",
     )
     parser.add_argument(
+        "--tolerance",
+        type=_amounts,
+        metavar="NAME=AMOUNT,...",
+        help="how much worse a metric may be, and only what is beyond that is worse: "
+        "latency=10%%,errors=0.5pp, or latency=50ms, score=0.2 (default: not at all)",
+    )
+    parser.add_argument(
+        "--min-traces",
+        type=_count,
+        metavar="TRACES",
+        help="how many traces of each version are enough to tell; with fewer the exit status is 3",
+    )
+    parser.add_argument(
+        "--wait",
+        metavar="TIME",
+        help="how long to wait for as many: 90s, 30m, 2h (default: not at all)",
+    )
+    parser.add_argument(
         "--explain",
         action="store_true",
         help="where the difference comes from: spans, errors, models, regions, ...",
     )
     parser.add_argument(
-        "--format", choices=_FORMATS, default="table", help="of the result (default: table)"
+        "--format",
+        choices=_FORMATS,
+        default="table",
+        help="of the result: junit for a pipeline's test report, markdown for a comment, github "
+        "for annotations and the summary page of GitHub Actions (default: table)",
     )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="where to write it (default: stdout)"
@@ -145,7 +177,12 @@ def add_to(commands: Commands) -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> int:
     log_to_stderr()
     try:
-        from otel_mlflow_context.compare import CannotCompare, Verdict, compare_versions
+        from otel_mlflow_context.compare import (
+            CannotCompare,
+            NotEnoughTraces,
+            Verdict,
+            compare_versions,
+        )
     except ImportError as error:
         print_error(f"{error}: pip install 'otel-mlflow-context[compare]'")
         return USAGE_ERROR
@@ -155,6 +192,9 @@ def run(options: argparse.Namespace) -> int:
                 **{name: getattr(options, name) for name in _PASSED}, progress=progress
             )
         _write(found, options.format, options.output)
+    except NotEnoughTraces as few:
+        print_error(few)
+        return _NOT_ENOUGH
     except (CannotCompare, ValueError) as problem:
         print_error(problem)
         return USAGE_ERROR
@@ -183,6 +223,18 @@ class _Pairs(argparse.Action):
         setattr(namespace, self.dest, {**(getattr(namespace, self.dest) or {}), name: value})
 
 
+def _amounts(text: str) -> dict[str, str]:
+    amounts = {}
+    for it in text.split(","):
+        name, _, amount = it.rpartition("=")
+        if not name.strip() or not amount.strip():
+            raise argparse.ArgumentTypeError(
+                f"must be NAME=AMOUNT, several separated by commas, got {text!r}"
+            )
+        amounts[name.strip()] = amount.strip()
+    return amounts
+
+
 def _count(text: str) -> int:
     value = int(text)
     if value < 1:
@@ -205,7 +257,21 @@ def _write(found: Comparison, form: str, output: Path | None) -> None:
         "json": lambda: json.dumps(found.as_dict(), indent=2),
         "csv": lambda: found.as_csv().rstrip("\n"),
         "html": found.as_html,
+        "markdown": found.as_markdown,
+        "junit": found.as_junit,
+        "github": found.as_markdown,
     }[form]()
+    if form == "github":
+        # The runner reads the annotations from stdout; the page is a file.
+        from otel_mlflow_context.compare.report.github import SUMMARY, commands
+
+        sys.stdout.write(f"{commands(found)}\n")
+        sys.stdout.flush()
+        if output is None and (summary := os.environ.get(SUMMARY)):
+            with Path(summary).open("a", encoding="utf-8") as page:
+                page.write(f"{text}\n")
+        if output is None:
+            return
     if output is None:
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()

@@ -7,6 +7,7 @@ that are no server. The public names are those of this module; the modules below
 from otel_mlflow_context.compare.comparison import Comparison, compare_versions
 from otel_mlflow_context.compare.explain.result import Cause, Explanation, Mix, Part, Segment
 from otel_mlflow_context.compare.metrics import Latency
+from otel_mlflow_context.compare.pipeline.waiting import NotEnoughTraces
 from otel_mlflow_context.compare.result import Bucket, Change, Difference, Group, Judged, Verdict
 from otel_mlflow_context.compare.sources.base import CannotCompare
 from otel_mlflow_context.compare.statistics import Estimate
@@ -14,6 +15,7 @@ from otel_mlflow_context.compare.statistics import Estimate
 __all__ = [
     "compare_versions",
     "CannotCompare",
+    "NotEnoughTraces",
     "Comparison",
     "Group",
     "Judged",

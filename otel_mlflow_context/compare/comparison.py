@@ -13,17 +13,18 @@ from otel_mlflow_context.compare.explain.result import Explanation
 from otel_mlflow_context.compare.groups import measure
 from otel_mlflow_context.compare.metrics import METRICS
 from otel_mlflow_context.compare.notes import notes_of
-from otel_mlflow_context.compare.quality.choosing import chosen
+from otel_mlflow_context.compare.pipeline.waiting import wait_for
+from otel_mlflow_context.compare.quality.choosing import check, chosen
 from otel_mlflow_context.compare.quality.measuring import measure_assessments
 from otel_mlflow_context.compare.quality.notes import notes_on_quality
-from otel_mlflow_context.compare.report import data, html, text
+from otel_mlflow_context.compare.report import data, html, junit, markdown, text
 from otel_mlflow_context.compare.result import Result
 from otel_mlflow_context.compare.selection import Selection
 from otel_mlflow_context.compare.sources import filters
-from otel_mlflow_context.compare.sources.base import CannotCompare
+from otel_mlflow_context.compare.sources.base import NoTraces
 from otel_mlflow_context.compare.sources.opening import open_source
 from otel_mlflow_context.compare.verdict import LEVEL, judge
-from otel_mlflow_context.mlflow_client.time_range import start_of
+from otel_mlflow_context.mlflow_client.time_range import seconds_of, start_of
 from otel_mlflow_context.settings import environment_variables as env
 
 if TYPE_CHECKING:
@@ -57,6 +58,14 @@ class Comparison(Result):
         """The result for people, in lines of at most `width` characters."""
         return text.as_text(self, width=width)
 
+    def as_markdown(self) -> str:
+        """The result for a comment on a change."""
+        return markdown.as_markdown(self)
+
+    def as_junit(self) -> str:
+        """The result as test cases in JUnit's XML: one for each metric of each candidate."""
+        return junit.as_junit(self)
+
     def as_html(self) -> str:
         """A self-contained page with charts."""
         return html.as_html(self)
@@ -75,6 +84,9 @@ def compare_versions(  # noqa: PLR0913  # a question has many parts
     timeout: float = 120.0,
     metrics: Sequence[str] | None = None,
     better: Mapping[str, str] | None = None,
+    tolerance: Mapping[str, str] | None = None,
+    min_traces: int | None = None,
+    wait: str | timedelta | None = None,
     explain: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Comparison:
@@ -104,6 +116,11 @@ def compare_versions(  # noqa: PLR0913  # a question has many parts
             ``none`` (they may only differ), or the best of an assessment's texts. By default more
             is better of assessments that are true, yes or numbers, nothing of texts, and less of
             everything else.
+        tolerance: how much worse a metric may be, by its name: ``10%`` of the baseline, or an
+            amount (``50ms`` of the latency, ``0.5pp`` of the errors). It is worse only when it is
+            beyond that by more than chance.
+        min_traces: how many traces of each group are enough to tell.
+        wait: how long to wait for them: ``90s``, ``30m``, ``2h``.
         explain: find out where the difference comes from, by `sample` traces of each group with
             their spans (by default 2,000).
         progress: is called with the group whose traces are read, how many were, and of how many.
@@ -111,8 +128,16 @@ def compare_versions(  # noqa: PLR0913  # a question has many parts
     Raises:
         ValueError: an argument is wrong.
         CannotCompare: there is nothing to compare, or the source does not answer.
+        NotEnoughTraces: there are fewer than `min_traces` of a group.
     """
     candidates = _candidates(baseline, candidate)
+    better, tolerance = better or {}, tolerance or {}
+    check(better, tolerance)
+    if min_traces is not None and min_traces < 1:
+        raise ValueError(f"min_traces must be a number of at least 1, got {min_traces!r}")
+    if wait is not None and min_traces is None:
+        raise ValueError("wait needs min_traces: how many traces of each group are enough")
+    seconds = 0.0 if wait is None else seconds_of(wait)
     if sample is not None and sample < 1:
         raise ValueError(f"sample must be a number of traces of at least 1, got {sample!r}")
     limits = (SAMPLE, PAGED_SAMPLE) if sample is None else (sample, sample)
@@ -123,16 +148,20 @@ def compare_versions(  # noqa: PLR0913  # a question has many parts
         experiment_id = None if experiment else os.environ.get(env.MLFLOW_EXPERIMENT_ID)
         name = experiment or os.environ.get(env.MLFLOW_EXPERIMENT_NAME) or "Default"
         found = source.experiment(name, experiment_id or None)
-        selection = Selection(source, found, by, where, start_ms).with_known_key()
+        asked = Selection(source, found, by, where, start_ms)
+        if min_traces is not None:
+            least = min_traces
+            wait_for(lambda: _counts(asked, baseline, candidates, least), least, seconds)
+        selection = asked.with_known_key()
         values, notes = _values(selection, baseline, candidates)
         report = progress or (lambda *_: None)
         measured, why_not = measure(selection, values, limits=limits, report=report)
         if missing := [group.value for group, _ in measured if not group.traces]:
             raise selection.never_seen(missing)
         groups, of_assessments = measure_assessments(
-            selection, measured, better or {}, limit=limits[0], report=report
+            selection, measured, better, limit=limits[0], report=report
         )
-        rows = chosen((*METRICS, *of_assessments), groups, metrics, better or {})
+        rows = chosen((*METRICS, *of_assessments), groups, metrics, better, tolerance)
         explanations: tuple[Explanation, ...] = ()
         if explain:
             explanations, more = explain_groups(
@@ -171,6 +200,15 @@ def _candidates(baseline: str, candidate: str | Sequence[str] | None) -> list[st
     return candidates
 
 
+def _counts(
+    asked: Selection, baseline: str, candidates: list[str] | None, most: int
+) -> dict[str, int]:
+    """How many traces each group has; from `most` on the number need not be exact."""
+    selection = asked.with_known_key()
+    values, _ = _values(selection, baseline, candidates)
+    return {value: selection.count(value, most) for value in values}
+
+
 def _values(
     selection: Selection, baseline: str, candidates: list[str] | None
 ) -> tuple[list[str], tuple[str, ...]]:
@@ -180,9 +218,7 @@ def _values(
     found, complete = selection.values([baseline])
     values = [value for value in found if filters.can_be_quoted(value)]
     if not values:
-        raise CannotCompare(
-            f"no trace has another {selection.key} than {baseline!r} to compare it with"
-        )
+        raise NoTraces(f"no trace has another {selection.key} than {baseline!r} to compare it with")
     notes = [
         f"Left out, because no filter of MLflow can have it in it: {value!r}."
         for value in found

@@ -29,10 +29,14 @@ from typing import Any, Final, Literal, Protocol
 import numpy as np
 
 from otel_mlflow_context.compare import statistics, units
+from otel_mlflow_context.compare.pipeline.tolerance import Tolerance
 from otel_mlflow_context.compare.sources.base import ERROR, FINISHED, Trace
 from otel_mlflow_context.compare.statistics import Estimate, Values
 
 PERCENTILES: Final = (50, 90, 99)
+
+Needed = Callable[[float], "int | None"]
+"""The sample size of each group that finds a difference, by the level of the test."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,35 @@ class Latency:
 
 
 @dataclass(frozen=True)
+class Limit:
+    """How much worse a metric may be, and which way that is."""
+
+    tolerance: Tolerance
+    above: bool
+    """Whether more is worse."""
+
+    def outcome(
+        self, plain: Outcome, worse: float, better: float, beyond: Needed | None
+    ) -> Outcome:
+        """An outcome with the p-values of both sides.
+
+        Args:
+            plain: without the limit.
+            worse: one-sided, of being beyond the limit.
+            better: one-sided, of being better than the baseline.
+            beyond: the sample size to find that it is beyond the limit; None where it is not.
+        """
+        is_worse = worse < better
+        on_worse_side = plain.increase == self.above
+        return replace(
+            plain,
+            p_value=min(2 * min(worse, better), 1.0),
+            increase=is_worse == self.above,
+            traces_needed=plain.traces_needed if not on_worse_side else beyond or (lambda _: None),
+        )
+
+
+@dataclass(frozen=True)
 class Outcome:
     """The test of one metric of a candidate against the baseline's."""
 
@@ -52,7 +85,7 @@ class Outcome:
     p_value: float
     increase: bool | None
     """None of what has no order."""
-    traces_needed: Callable[[float], int | None]
+    traces_needed: Needed
     """The sample size of each group that finds such a difference, by the level of the test."""
     larger: float | None = None
     """Of a distribution: the probability that a candidate's value is the larger of two."""
@@ -68,8 +101,12 @@ class Observation(Protocol):
         """The same with what the source computed of all traces, by the aggregation's name."""
         ...
 
-    def compare(self, base: Any) -> Outcome | None:
-        """Test against a baseline of the same kind; None where one of the two is empty."""
+    def compare(self, base: Any, limit: Limit | None = None) -> Outcome | None:
+        """Test against a baseline of the same kind; None where one of the two is empty.
+
+        With a limit of what is tolerable, one side is tested against the limit (non-inferiority)
+        and the other against the baseline itself, each at half of the level.
+        """
         ...
 
 
@@ -91,16 +128,31 @@ class Share:
     def with_computed(self, values: Mapping[str, float]) -> Share:
         return replace(self, count=int(values["COUNT"]))
 
-    def compare(self, base: Share) -> Outcome | None:
+    def compare(self, base: Share, limit: Limit | None = None) -> Outcome | None:
         if not self.total or not base.total:
             return None
         counts = (self.count, self.total, base.count, base.total)
         shares = (self.count / self.total, base.count / base.total)
-        return Outcome(
+        plain = Outcome(
             difference=statistics.newcombe(*counts),
             p_value=statistics.fisher(*counts),
             increase=shares[0] > shares[1],
             traces_needed=partial(statistics.traces_for_shares, *shares),
+        )
+        if limit is None:
+            return plain
+        tolerance, above = limit.tolerance, limit.above
+        most = tolerance.limit(shares[1], above=above)
+        more, less = (
+            statistics.one_sided_fisher(*counts, more=more) for more in (above, not above)
+        )
+        worse = statistics.beyond_share(
+            *counts, tolerance.amount, relative=tolerance.relative, more=above
+        )
+        beyond = partial(statistics.traces_for_shares, shares[0], min(max(most, 0.0), 1.0))
+        # Beyond the limit is beyond the baseline too, which the exact test must find.
+        return limit.outcome(
+            plain, max(worse, more), less, beyond if (shares[0] - most > 0) == above else None
         )
 
 
@@ -131,16 +183,26 @@ class Distribution:
             return replace(self, mean=values["AVG"])
         return replace(self, percentiles=Latency(*(values[f"P{it}"] for it in PERCENTILES)))
 
-    def compare(self, base: Distribution) -> Outcome | None:
+    def compare(self, base: Distribution, limit: Limit | None = None) -> Outcome | None:
         if not len(self.values) or not len(base.values):
             return None
         found = statistics.shift(self.values, base.values)
-        return Outcome(
+        plain = Outcome(
             difference=found.typical,
             p_value=found.p_value,
             increase=found.larger > 0.5,  # noqa: PLR2004  # no shift
             traces_needed=partial(statistics.traces_for_shift, found.larger),
             larger=found.larger,
+        )
+        if limit is None:
+            return plain
+        most = limit.tolerance.limit(base.values, above=limit.above)
+        worse, larger = statistics.one_sided_shift(self.values, most, more=limit.above)
+        better, _ = statistics.one_sided_shift(self.values, base.values, more=not limit.above)
+        beyond = partial(statistics.traces_for_shift, larger)
+        half = 0.5
+        return limit.outcome(
+            plain, worse, better, beyond if (larger > half) == limit.above else None
         )
 
 
@@ -170,6 +232,12 @@ class Metric:
     """Whether it is asked for."""
     better: Literal["lower", "higher"] | None = "lower"
     """None where nobody has decided."""
+    tolerance: Tolerance | None = None
+
+    @property
+    def limit(self) -> Limit | None:
+        """What is tolerable, where something is."""
+        return Limit(self.tolerance, above=self.better == "lower") if self.tolerance else None
 
 
 ERRORS: Final = Metric(

@@ -13,6 +13,7 @@ from otel_mlflow_context.compare.sources.base import (
     CannotCompare,
     Experiment,
     NoAggregation,
+    NoTraces,
     Point,
     Source,
     Trace,
@@ -69,6 +70,14 @@ class Selection:
             self.experiment, Aggregate(metric, aggregations, terms, **options)
         )
 
+    def count(self, value: str, most: int) -> int:
+        """How many traces a group has; from `most` on it need not be exact."""
+        try:
+            points = self.aggregate(value, "trace_count", ["COUNT"])
+        except NoAggregation:
+            return sum(1 for _ in self.traces(self.is_in(value), limit=most))
+        return sum(int(it.values["COUNT"]) for it in points)
+
     def with_known_key(self) -> Selection:
         """The same with the metadata key that is meant: as it is, or a fact by its name.
 
@@ -81,7 +90,7 @@ class Selection:
         newest = self._newest()
         if not newest:
             asked = " that match" if self.where or self.start_ms is not None else ""
-            raise CannotCompare(f"experiment {self.experiment.name!r} has no traces{asked}")
+            raise NoTraces(f"experiment {self.experiment.name!r} has no traces{asked}")
         keys = {key for trace in newest for key in trace.metadata}
         # What people set comes first: MLflow's own keys are many.
         listed = _listed(sorted(keys, key=lambda key: (key.startswith("mlflow."), key)))

@@ -12,7 +12,10 @@ import numpy.typing as npt
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import GofChisquarePower
-from statsmodels.stats.proportion import confint_proportions_2indep
+from statsmodels.stats.proportion import (
+    confint_proportions_2indep,
+    score_test_proportions_2indep,
+)
 from statsmodels.stats.weightstats import DescrStatsW
 
 Values = npt.NDArray[np.float64]
@@ -86,6 +89,54 @@ def fisher(count: int, total: int, base_count: int, base_total: int) -> float:
     """The two-sided p-value of Fisher's exact test of equal proportions."""
     table = [[count, total - count], [base_count, base_total - base_count]]
     return min(float(stats.fisher_exact(table).pvalue), 1.0)
+
+
+def one_sided_fisher(
+    count: int, total: int, base_count: int, base_total: int, *, more: bool
+) -> float:
+    """The one-sided p-value of Fisher's exact test: more, or less, than the baseline."""
+    table = [[count, total - count], [base_count, base_total - base_count]]
+    alternative = "greater" if more else "less"
+    return min(float(stats.fisher_exact(table, alternative=alternative).pvalue), 1.0)
+
+
+def beyond_share(  # noqa: PLR0913  # two shares and a limit
+    count: int,
+    total: int,
+    base_count: int,
+    base_total: int,
+    amount: float,
+    *,
+    relative: bool,
+    more: bool,
+) -> float:
+    """The one-sided p-value of the score test of a share being more than an amount from another.
+
+    The amount is a difference, or, where it is relative, a proportion of the baseline's.
+    """
+    signed = amount if more else -amount
+    # No event in both groups: there is no variance to divide by.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = score_test_proportions_2indep(
+            *(count, total, base_count, base_total),
+            value=1 + signed if relative else signed,
+            compare="ratio" if relative else "diff",
+            alternative="larger" if more else "smaller",
+        )
+    p_value = float(found.pvalue)
+    return 1.0 if math.isnan(p_value) else p_value
+
+
+def one_sided_shift(values: Values, base: Values, *, more: bool) -> tuple[float, float]:
+    """The one-sided Mann-Whitney test: more, or less, than the baseline.
+
+    Returns:
+        The p-value, and the probability that a value is larger than one of the baseline.
+    """
+    found = stats.mannwhitneyu(values, base, alternative="greater" if more else "less")
+    p_value = float(found.pvalue)
+    larger = float(found.statistic) / (len(values) * len(base))
+    return 1.0 if math.isnan(p_value) else p_value, larger
 
 
 def homogeneity(counts: Counts, base: Counts) -> tuple[float, float, int]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from otel_mlflow_context.compare.statistics import Estimate
@@ -23,6 +23,8 @@ class Unit:
     """A difference, with its sign."""
     suffix: str = ""
     """After a difference, not repeated in its interval."""
+    factors: Mapping[str, float] = field(default_factory=lambda: {"": 1.0})
+    """What may stand behind an amount that is typed in, and what one of it is."""
 
     def interval(self, difference: Estimate) -> str:
         """A difference with its interval.
@@ -60,8 +62,10 @@ def duration(milliseconds: float, sign: str = "") -> str:
     return f"{round(milliseconds, 2 if size < 1 else 0) + 0:{sign}.{2 if 0 < size < 1 else 0}f} ms"
 
 
-SHARE: Final = Unit(share, lambda it: f"{it * 100:+.1f}", " points")
-DURATION: Final = Unit(duration, lambda it: duration(it, "+"))
+SHARE: Final = Unit(share, lambda it: f"{it * 100:+.1f}", " points", {"pp": _HUNDREDTH})
+DURATION: Final = Unit(
+    duration, lambda it: duration(it, "+"), factors={"ms": 1.0, "s": float(_MS_PER_S)}
+)
 COUNT: Final = Unit("{:,.0f}".format, "{:+,.0f}".format)
 NUMBER: Final = Unit("{:,.4g}".format, "{:+,.3g}".format)
 DOLLARS: Final = Unit("${:.3g}".format, lambda it: f"{'-' if it < 0 else '+'}${abs(it):.3g}")

@@ -52,7 +52,7 @@ def _outcomes(
     for metric in metrics:
         found, base = candidate.observed.get(metric.name), baseline.observed.get(metric.name)
         if metric.tested and found is not None and base is not None:
-            outcome = found.compare(base)
+            outcome = found.compare(base, metric.limit)
             if outcome is not None:
                 yield metric, outcome
 

@@ -6,8 +6,9 @@ import re
 from datetime import datetime, timedelta, timezone
 from typing import Final
 
-_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _AGO: Final = re.compile(r"(\d{1,6})([mhdw])")
+_LENGTH: Final = re.compile(r"(\d{1,6})([smhdw])")
 _MS_PER_S: Final = 1_000
 
 
@@ -44,3 +45,22 @@ def start_of(since: str | datetime | timedelta | None, now: datetime) -> int | N
             "since must be a time back from now, such as 30m, 12h, 7d or 2w, or a time such "
             f"as 2026-11-01 or 2026-11-01T12:00:00Z, got {since!r}"
         ) from None
+
+
+def seconds_of(wait: str | timedelta) -> float:
+    """A length of time in seconds.
+
+    Args:
+        wait: ``90s``, ``30m``, ``2h``, or a `timedelta`.
+
+    >>> seconds_of("30m")
+    1800.0
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if isinstance(wait, str) and (length := _LENGTH.fullmatch(wait.strip())):
+        wait = timedelta(**{_UNITS[length[2]]: int(length[1])})
+    if isinstance(wait, timedelta) and wait >= timedelta(0):
+        return wait.total_seconds()
+    raise ValueError(f"wait must be a length of time, such as 90s, 30m or 2h, got {wait!r}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from otel_mlflow_context.compare import statistics
-from otel_mlflow_context.compare.metrics import Outcome, Share
+from otel_mlflow_context.compare.metrics import Limit, Outcome, Share
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Choices:
     def with_computed(self, values: Mapping[str, float]) -> Choices:  # noqa: ARG002  # no source computes it
         return self
 
-    def compare(self, base: Choices) -> Outcome | None:
+    def compare(self, base: Choices, limit: Limit | None = None) -> Outcome | None:  # noqa: ARG002  # nothing is worse
         """Test whether the shares are the same; the difference is that of the most changed one."""
         total, base_total = sum(self.counts.values()), sum(base.counts.values())
         if not total or not base_total:

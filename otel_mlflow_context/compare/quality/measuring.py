@@ -32,7 +32,7 @@ def measure_assessments(
     Args:
         selection: the traces.
         measured: the groups, with the traces that were read.
-        better: by the name of an assessment what of it is better.
+        better: by the name of a metric what of it is better.
         limit: how many judged traces of a group are read at most.
         report: progress.
     """
@@ -41,7 +41,7 @@ def measure_assessments(
     metrics = []
     for name in sorted({name for them in found for name in them}):
         judgements = [them.get(name, Judgements()) for them in found]
-        kind = kind_of(name, judgements, better.get(name))
+        kind = kind_of(name, judgements, better.get(metric_name(name)))
         if kind is not None:
             metrics.append(kind.metric)
         for index, ((_, sample), them) in enumerate(zip(measured, judgements, strict=True)):

@@ -38,6 +38,7 @@ def as_dict(comparison: Result) -> dict[str, Any]:
         "baseline": comparison.baseline.value,
         **_attributes(comparison, _QUESTION),
         "since": time_of(comparison.start_ms),
+        "tolerance": {it.name: it.tolerance.text for it in comparison.metrics if it.tolerance},
         "groups": [
             {
                 **_attributes(group, ("value", *_COUNTS)),

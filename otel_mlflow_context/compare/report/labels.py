@@ -83,12 +83,14 @@ def question(comparison: Result) -> str:
 
 def explanation(comparison: Result) -> str:
     """What the verdict promises, in one line."""
+    tolerances = [f"{it.name} {it.tolerance.text}" for it in comparison.metrics if it.tolerance]
+    beyond = f" Worse is only what is beyond the tolerance: {', '.join(tolerances)}."
     tests = sum(len(it.changes) for it in comparison.differences)
     level = f"{comparison.level * 100:g} %"
     return (
         f"A verdict is given at the level of {level} for all {tests} tests together (Fisher for "
         "shares, Mann-Whitney for numbers, chi-square for texts, Holm's correction); "
-        "intervals are of 95 % each."
+        f"intervals are of 95 % each.{beyond if tolerances else ''}"
     )
 
 
@@ -155,6 +157,8 @@ def _p(change: Change) -> str:
 def _needed(metric: Metric, change: Change) -> str:
     if change.verdict is not Verdict.NO_EVIDENCE:
         return ""
+    if change.traces_needed is None and metric.tolerance is not None:
+        return f"; not beyond the tolerance of {metric.tolerance.text}"
     if change.traces_needed is None or change.traces_needed > _LARGEST_NEED:
         return "; no difference is to be seen"
     return (

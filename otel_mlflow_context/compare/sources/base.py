@@ -30,6 +30,10 @@ class CannotCompare(Exception):  # noqa: N818  # an outcome, and a public name
     """The comparison is not possible: why, and what to do next."""
 
 
+class NoTraces(CannotCompare):
+    """There are none yet that match."""
+
+
 class NoAggregation(Exception):  # noqa: N818  # a state, not a mistake
     """The source cannot compute this aggregation: it is older, or of another kind."""
 

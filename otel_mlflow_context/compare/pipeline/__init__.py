@@ -1,0 +1,1 @@
+"""What a pipeline asks for: enough traces, and a difference that matters."""
