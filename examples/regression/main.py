@@ -1,7 +1,8 @@
 """Is the new version worse? 2,000 traces of two versions, and the answer.
 
 Needs no server and no key: the traces go to SQLite in a temporary folder. The second version is
-slower and fails more. With a file as its argument, the report with pictures goes there.
+slower, fails more, and its answers are helpful less often. With a file as its argument, the report
+with pictures goes there.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import tempfile
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from mlflow.entities import TraceInfo, TraceLocation, TraceState
+from mlflow.entities import AssessmentSource, Feedback, TraceInfo, TraceLocation, TraceState
 from mlflow.tracing.client import TracingClient
 
 from otel_mlflow_context.compare import compare_versions
@@ -21,10 +22,11 @@ from otel_mlflow_context.compare import compare_versions
 TRACES = 2_000
 DAYS = 7
 VERSIONS = {
-    # The median of the latency in milliseconds, and how often an answer is an error.
-    "1.0.0": (420, 0.02),
-    "1.1.0": (500, 0.05),
+    # The median of the latency in milliseconds, how often an answer is an error, and helpful.
+    "1.0.0": (420, 0.02, 0.9),
+    "1.1.0": (500, 0.05, 0.75),
 }
+JUDGED = 0.3
 DEFAULT_EXPERIMENT = "0"
 
 
@@ -46,16 +48,17 @@ def write_traces(uri: str) -> None:
     this package; here they are made up, so that there are many, and the same each time.
     """
     store = TracingClient(uri).store
-    dice = random.Random(20261124)
+    dice, users = random.Random(20261124), random.Random(20261125)
     now = datetime.now(timezone.utc)
     for number in range(TRACES):
         version = dice.choice(list(VERSIONS))
-        median, errors = VERSIONS[version]
+        median, errors, helpful = VERSIONS[version]
         time = now - timedelta(days=dice.uniform(0, DAYS))
         tokens = round(dice.lognormvariate(6, 0.4))
+        trace_id = f"tr-{dice.getrandbits(128):032x}"
         store.start_trace(
             TraceInfo(
-                trace_id=f"tr-{dice.getrandbits(128):032x}",
+                trace_id=trace_id,
                 trace_location=TraceLocation.from_experiment_id(DEFAULT_EXPERIMENT),
                 request_time=int(time.timestamp() * 1_000),
                 execution_duration=round(median * dice.lognormvariate(0, 0.45)),
@@ -68,6 +71,16 @@ def write_traces(uri: str) -> None:
                     "mlflow.trace.cost": json.dumps({"total_cost": tokens * 2e-6}),
                 },
                 tags={"mlflow.traceName": "answer"},
+                assessments=[
+                    Feedback(
+                        name="helpful",
+                        value=users.random() < helpful,
+                        source=AssessmentSource("HUMAN", "user"),
+                        trace_id=trace_id,
+                    )
+                ]
+                if users.random() < JUDGED
+                else [],
             )
         )
 

@@ -35,6 +35,7 @@ def test_the_example_finds_that_the_second_version_is_worse(tmp_path: Path) -> N
     out = run(ROOT / "examples" / "regression" / "main.py", report)
     assert "1.1.0 is worse than 1.0.0\n  errors: worse, " in out
     assert "\n  latency: worse, " in out
+    assert "\n  helpful: worse, " in out
     assert sum(
         int(it.replace(",", "")) for it in re.findall(r"^1\.\d\.0 +([\d,]+)", out, re.MULTILINE)
     ) == (2_000)

@@ -99,7 +99,8 @@ def _assessments(comparison: Result) -> str:
         )
     return (
         '<section class="card wide"><h2>Assessments</h2>'
-        f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(body)}</tbody></table></section>"
+        f'<table><thead><tr class="second">{heads}</tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table></section>"
     )
 
 

@@ -146,6 +146,16 @@ def test_metrics_are_what_is_tested(command: Any, written: str) -> None:
     assert "there is no metric or assessment 'speed'; there are errors, latency" in err
 
 
+def test_a_tolerance_may_be_of_an_assessment(command: Any, written: str) -> None:
+    both = ("--baseline", "1.0.0", "--candidate", "1.1.0", "--metrics", "correct")
+    for tolerance, verdict in (("1pp", "worse"), ("90pp", "no evidence"), ("2%", "worse")):
+        _, out, _ = command(written, *both, "--tolerance", f"correct={tolerance}")
+        assert f"  correct: {verdict}, " in out
+    status, _, err = command(written, *both, "--tolerance", "tone=10%")
+    assert status == 2
+    assert "tolerance names 'tone', of which nothing is better: name what is by better" in err
+
+
 def test_what_cannot_be_better_is_refused(command: Any, written: str) -> None:
     both = ("--baseline", "1.0.0", "--candidate", "1.1.0", "--better")
     for better, why in (
@@ -228,3 +238,15 @@ def test_texts_of_all_sorts_are_no_choice(store: str) -> None:
     found = compare_versions(baseline="1.0.0", candidate="1.1.0", tracking_uri=store)
     assert found.metrics[-1].name == "cost"
     assert any("reason" in it for it in found.notes)
+
+
+def test_postgresql_has_the_same_numbers(postgresql: str, written: str, traces: Any) -> None:
+    write(postgresql, [it for them in traces.values() for it in them])
+    asked = {"baseline": "1.0.0", "candidate": VERSIONS[1:]}
+    found = compare_versions(tracking_uri=postgresql, **asked).as_dict()
+    expected = compare_versions(tracking_uri=written, **asked).as_dict()
+    for part in ("groups", "differences"):
+        for one, other in zip(found[part], expected[part], strict=True):
+            assert one["assessments"] == other["assessments"]
+    few = compare_versions(tracking_uri=postgresql, sample=30, **asked)
+    assert 15 <= few.baseline.judged["score"].traces <= 30
