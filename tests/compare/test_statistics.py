@@ -39,6 +39,71 @@ def test_the_interval_of_a_difference_is_statsmodels_newcombe(
     assert (found.low, found.high) == pytest.approx(expected, abs=1e-9)
 
 
+@settings(deadline=None)
+@given(st.lists(st.integers(-50, 50), min_size=2, max_size=30))
+def test_the_interval_of_a_mean_is_students(values: list[int]) -> None:
+    found = statistics.mean(np.array(values, dtype=float))
+    assert found.value == pytest.approx(np.mean(values))
+    if len(set(values)) > 1:
+        expected = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
+        assert (found.low, found.high) == pytest.approx(expected)
+    else:
+        assert (found.low, found.high) == (found.value, found.value)
+
+
+def test_one_value_has_a_mean_without_an_interval() -> None:
+    found = statistics.mean(np.array([4.0]))
+    assert (found.value, found.low, found.high) == (4.0, None, None)
+
+
+TEXTS = st.integers(1, 5).flatmap(
+    lambda count: st.tuples(
+        *(st.lists(st.integers(0, 40), min_size=count, max_size=count) for _ in range(2))
+    )
+)
+
+
+@given(TEXTS)
+def test_shares_of_texts_are_compared_by_chi_square_or_fisher(
+    counts: tuple[list[int], list[int]],
+) -> None:
+    first, second = counts
+    if not sum(first) or not sum(second):
+        return
+    p_value, effect, categories = statistics.homogeneity(first, second)
+    assert 0 <= p_value <= 1
+    assert effect >= 0
+    table = np.array([first, second])
+    if len(first) == 2 and table.sum(axis=0).all():
+        assert p_value == pytest.approx(min(stats.fisher_exact(table).pvalue, 1))
+    elif (
+        len(first) > 2
+        and table.sum(axis=0).all()
+        and (stats.contingency.expected_freq(table).min() >= 5)
+    ):
+        assert categories == len(first)
+        assert p_value == pytest.approx(stats.chi2_contingency(table).pvalue)
+
+
+def test_rare_texts_count_as_one() -> None:
+    with_rare = statistics.homogeneity([60, 30, 1, 2, 1, 3], [40, 50, 2, 1, 2, 1])
+    assert with_rare == pytest.approx(statistics.homogeneity([60, 30, 7], [40, 50, 6]))
+    assert with_rare[2] == 3
+
+
+def test_with_that_many_traces_four_in_five_repetitions_find_other_shares_of_texts() -> None:
+    dice = np.random.default_rng(3)
+    old, new = np.array([0.5, 0.3, 0.2]), np.array([0.4, 0.3, 0.3])
+    effect = statistics.homogeneity(*(np.round(it * 1e6).astype(int) for it in (old, new)))[1]
+    count = statistics.traces_for_homogeneity(effect, 3, 0.05)
+    found = [
+        statistics.homogeneity(dice.multinomial(count, new), dice.multinomial(count, old))[0]
+        for _ in range(500)
+    ]
+    assert 0.75 <= np.mean(np.array(found) <= 0.05) <= 0.86
+    assert statistics.traces_for_homogeneity(0.0, 3, 0.05) is None
+
+
 @pytest.mark.parametrize(
     ("counts", "published"),
     [

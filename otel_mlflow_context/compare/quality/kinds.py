@@ -24,6 +24,7 @@ _DIRECTIONS: Final[dict[str, Literal["lower", "higher"] | None]] = {
 }
 _MOST_TEXTS: Final = 10
 """With more, the text is an answer and no choice."""
+_LONGEST_TEXT: Final = 100
 _RESERVED: Final = {QUALITY, *(it.name for it in METRICS)}
 
 
@@ -72,7 +73,7 @@ def kind_of(name: str, groups: Sequence[Judgements], better: str | None) -> Kind
         raise CannotCompare(
             f"no trace has {better!r} as its {name}, to be better; they have {listed}"
         )
-    if len(texts) > _MOST_TEXTS:
+    if len(texts) > _MOST_TEXTS or max(map(len, texts)) > _LONGEST_TEXT:
         return None
     return Kind(_row(name, Choices, units.SHARE, None), Judgements.choices)
 

@@ -75,10 +75,13 @@ def _judgements(
         wanted = min(count, limit)
         if len(known.values) + known.failed >= wanted or not filters.can_be_key(name):
             continue
+        # A trace may have several: how many are judged is estimated, where it can be.
+        judged_traces = round(len(known.values) / len(sample) * group.traces)
+        total = min(count, judged_traces) if judged_traces else count
         more = Judgements()
         read = 0
         term = filters.has_feedback(name)
-        for read, trace in enumerate(some(selection, group.value, count, limit, term), 1):
+        for read, trace in enumerate(some(selection, group.value, total, limit, term), 1):
             if (judged := judgements_of(trace.assessments).get(name)) is not None:
                 more.add(judged)
             report(f"{group.value} with {name}", read, wanted)

@@ -212,6 +212,21 @@ def test_a_sample_is_of_the_judged_traces_where_they_are_few(store: str) -> None
         assert liked.traces == liked.among.count
 
 
+def test_a_sample_of_traces_that_were_judged_several_times(store: str) -> None:
+    judges = [f"judge {number}" for number in range(4)]
+    rows = [
+        JudgedTrace("1.0.0", tuple(Said("score", 1.0 + number % 3, by=it) for it in judges))
+        for number in range(200)
+        if number % 2
+    ]
+    write(store, [*rows, *(JudgedTrace("1.0.0") for _ in rows), JudgedTrace("1.1.0")])
+    found = compare_versions(baseline="1.0.0", candidate="1.1.0", sample=60, tracking_uri=store)
+    score = found.baseline.judged["score"]
+    assert 25 <= score.traces <= 60
+    assert score.among.count <= score.traces
+    assert set(found.baseline.observed["score"].values) == {1.0, 2.0, 3.0}
+
+
 def test_names_of_all_sorts(store: str) -> None:
     odd = ("latency", 'it\'s "so"', "a`b", "quality", "verdict", "")
     said = tuple(Said(name or " ", value=True) for name in odd)
@@ -238,6 +253,13 @@ def test_texts_of_all_sorts_are_no_choice(store: str) -> None:
     found = compare_versions(baseline="1.0.0", candidate="1.1.0", tracking_uri=store)
     assert found.metrics[-1].name == "cost"
     assert any("reason" in it for it in found.notes)
+
+
+def test_long_texts_are_no_choice(store: str) -> None:
+    said = (Said("answer", "a" * 101),)
+    write(store, [JudgedTrace("1.0.0", said), JudgedTrace("1.1.0", said)])
+    found = compare_versions(baseline="1.0.0", candidate="1.1.0", tracking_uri=store)
+    assert "answer" not in found.differences[0].changes
 
 
 def test_postgresql_has_the_same_numbers(postgresql: str, written: str, traces: Any) -> None:
