@@ -38,9 +38,10 @@ class JudgedTrace:
     latency_ms: int = 100
 
 
-def write(uri: str, traces: Sequence[JudgedTrace]) -> None:
-    """Write traces with their assessments by MLflow's own store."""
+def write(uri: str, traces: Sequence[JudgedTrace], experiment: str | None = None) -> None:
+    """Write traces with their assessments by MLflow's own store, to a new experiment if named."""
     store = TracingClient(uri).store
+    experiment_id = store.create_experiment(experiment) if experiment else "0"
     dice = random.Random(repr((uri, len(traces))))
     now = int(time.time() * 1000) - 3_600_000
     for it in traces:
@@ -48,7 +49,7 @@ def write(uri: str, traces: Sequence[JudgedTrace]) -> None:
         store.start_trace(
             TraceInfo(
                 trace_id=trace_id,
-                trace_location=TraceLocation.from_experiment_id("0"),
+                trace_location=TraceLocation.from_experiment_id(experiment_id),
                 request_time=now,
                 execution_duration=it.latency_ms,
                 state=TraceState(it.state),

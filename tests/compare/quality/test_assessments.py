@@ -263,12 +263,13 @@ def test_long_texts_are_no_choice(store: str) -> None:
 
 
 def test_postgresql_has_the_same_numbers(postgresql: str, written: str, traces: Any) -> None:
-    write(postgresql, [it for them in traces.values() for it in them])
-    asked = {"baseline": "1.0.0", "candidate": VERSIONS[1:]}
-    found = compare_versions(tracking_uri=postgresql, **asked).as_dict()
+    write(postgresql, [it for them in traces.values() for it in them], "quality")
+    asked: dict[str, Any] = {"baseline": "1.0.0", "candidate": VERSIONS[1:]}
+    there = {"tracking_uri": postgresql, "experiment": "quality"}
+    found = compare_versions(**there, **asked).as_dict()
     expected = compare_versions(tracking_uri=written, **asked).as_dict()
     for part in ("groups", "differences"):
         for one, other in zip(found[part], expected[part], strict=True):
             assert one["assessments"] == other["assessments"]
-    few = compare_versions(tracking_uri=postgresql, sample=30, **asked)
+    few = compare_versions(sample=30, **there, **asked)
     assert 15 <= few.baseline.judged["score"].traces <= 30
