@@ -219,6 +219,8 @@ class Metric:
     """In JSON, and the stem of its columns in CSV."""
     assessment: str = ""
     """The name of the assessment that it is of."""
+    text: str = ""
+    """The text of an assessment of which it is the share."""
     suffix: str = ""
     """The end of both: the unit."""
     larger: str = "more"

@@ -11,6 +11,8 @@ from typing import Final, NamedTuple
 from otel_mlflow_context.compare.sources.assessments import Assessment, Judge, Value
 
 _YES: Final = {"yes": True, "true": True, "no": False, "false": False}
+_UNDECIDED: Final = "unknown"
+"""What MLflow's judges answer beside yes and no (`CategoricalRating`)."""
 _HALF: Final = 0.5
 
 
@@ -41,13 +43,14 @@ class Judgements:
         self.unusable += found.unusable
 
     def kinds(self) -> set[type]:
-        """Of the values: `bool`, `float` and `str`."""
+        """Of the values: `bool`, `float`, `str`, and that of None for an undecided judge."""
         return {_kind(it) for values in self.values for it in values}
 
     def truths(self) -> Iterator[bool]:
-        """Whether most judges of a trace decided for yes; none where they are divided."""
+        """Whether most judges of a trace decided for yes; none where there is no majority."""
         for values in self.values:
-            share = sum(map(_is_true, values)) / len(values)
+            decided = [_is_true(it) for it in values if _kind(it) is bool]
+            share = sum(decided) / len(decided) if decided else _HALF
             if share != _HALF:
                 yield share > _HALF
 
@@ -86,9 +89,12 @@ def judgements_of(assessments: Sequence[Assessment]) -> Mapping[str, Judgement]:
 
 
 def _kind(value: Value) -> type:
-    if isinstance(value, str):
-        return bool if value.strip().lower() in _YES else str
-    return type(value)
+    if not isinstance(value, str):
+        return type(value)
+    text = value.strip().lower()
+    if text == _UNDECIDED:
+        return type(None)
+    return bool if text in _YES else str
 
 
 def _number(value: Value) -> float:

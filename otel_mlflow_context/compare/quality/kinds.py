@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from otel_mlflow_context.compare import units
@@ -53,11 +53,11 @@ def kind_of(name: str, groups: Sequence[Judgements], better: str | None) -> Kind
     kinds = {kind for it in groups for kind in it.kinds()}
     if not kinds:
         return None
-    if kinds == {bool}:
+    if bool in kinds and kinds <= {bool, type(None)}:
         return Kind(
             _row(name, Share, units.SHARE, direction_of(name, better or HIGHER)), Judgements.truths
         )
-    if str not in kinds:
+    if kinds <= {bool, float}:
         return Kind(
             _row(name, Distribution, units.NUMBER, direction_of(name, better or HIGHER)),
             Judgements.numbers,
@@ -65,7 +65,7 @@ def kind_of(name: str, groups: Sequence[Judgements], better: str | None) -> Kind
     texts = {text for it in groups for text in it.choices()}
     if better in texts:
         return Kind(
-            _row(name, Share, units.SHARE, HIGHER),
+            replace(_row(name, Share, units.SHARE, HIGHER), text=better),
             lambda it: (text == better for text in it.choices()),
         )
     if better not in (None, NONE):

@@ -43,6 +43,8 @@ def _different_shares(groups: Sequence[Group], names: Sequence[str], level: floa
 def _problems(
     groups: Sequence[Group], names: Sequence[str], rows: Sequence[Metric]
 ) -> Iterator[str]:
+    if not any(it.tested for it in rows):
+        yield "Nothing was tested: no trace has been judged."
     failed = [
         f"{count:,} of {name} of {group.value}"
         for name in names
@@ -60,7 +62,10 @@ def _problems(
         and (count := group.judged[row.assessment].traces - found.total)
     ]
     if divided:
-        yield f"Traces on which the judges are divided do not count: {', '.join(divided)}."
+        yield (
+            "Traces on which the judges are divided or undecided do not count: "
+            f"{', '.join(divided)}."
+        )
     if unlike := [it for it in names if it not in {row.assessment for row in rows}]:
         yield (
             "Not compared, because they have no yes or no, no numbers, and no more than a few "

@@ -163,6 +163,7 @@ def _assessment(metric: Metric, group: Group) -> dict[str, Any]:
         "share_judged": _estimate(judged.among),
         "failed": judged.failed,
         "kind": _KINDS[metric.kind],
+        **({"text": metric.text} if metric.text else {}),
         **(
             {"shares": {text: _estimate(it) for text, it in found.shares.items()}}
             if isinstance(found, Choices)

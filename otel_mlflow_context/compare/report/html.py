@@ -135,7 +135,7 @@ def _figures(comparison: Result) -> str:
 def _captions(metric: Metric) -> str:
     if metric.kind is Choices:
         return "The share of each text among the judged traces, with its 95 % interval."
-    what = "The share of yes" if metric.kind is Share else "The mean"
+    what = f"The share of {metric.text or 'yes'}" if metric.kind is Share else "The mean"
     return f"{what} among the judged traces, with its 95 % interval."
 
 

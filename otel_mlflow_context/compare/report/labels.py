@@ -111,7 +111,7 @@ def _size(metric: Metric, change: Change, found: Observation, before: Observatio
     interval = metric.unit.interval(change.difference)
     if isinstance(found, Share) and isinstance(before, Share):
         rates = (share(it.count / it.total) for it in (found, before))
-        return f"{' instead of '.join(rates)}, {interval}"
+        return f"{_of_text(metric)}{' instead of '.join(rates)}, {interval}"
     if isinstance(found, Choices) and isinstance(before, Choices):
         return f"{choices(found)} instead of {choices(before)}, at most {interval}"
     often = f"{(change.larger or 0) * 100:.0f} %"
@@ -120,6 +120,10 @@ def _size(metric: Metric, change: Change, found: Observation, before: Observatio
         means = (_known(metric.unit.text, it.mean) for it in (found, before))
         return f"{' instead of '.join(means)} on average, {size}"
     return size
+
+
+def _of_text(metric: Metric) -> str:
+    return f"{label(metric.text)} " if metric.text else ""
 
 
 def choices(found: Choices) -> str:
@@ -137,7 +141,7 @@ def assessments_of(comparison: Result) -> tuple[list[str], list[list[str]]]:
             if isinstance(found, Choices) and found.counts:
                 value = choices(found)
             elif isinstance(found, (Share, Distribution)) and (known := found.estimate):
-                value = metric.unit.text(known.value)
+                value = f"{_of_text(metric)}{metric.unit.text(known.value)}"
                 if known.low is not None and known.high is not None:
                     interval = " - ".join(map(metric.unit.text, (known.low, known.high)))
             among = (

@@ -130,6 +130,30 @@ def test_better_decides_what_is(better: dict[str, str], verdict: str, written: s
     )
 
 
+def test_the_share_of_one_text_is_called_by_the_text(command: Any, written: str) -> None:
+    both = ("--baseline", "1.0.0", "--candidate", "1.1.0", "--better", "tone=warm")
+    _, out, _ = command(written, *both)
+    assert "  tone: worse, warm " in out
+    _, out, _ = command(written, *both, "--format", "html")
+    assert "The share of warm among the judged traces" in out
+    found = compare_versions(
+        baseline="1.0.0", candidate="1.1.0", better={"tone": "warm"}, tracking_uri=written
+    )
+    assert (assessments(found, "1.0.0")["tone"]["kind"], found.metrics[-1].text) == (
+        "share",
+        "warm",
+    )
+
+
+def test_quality_without_a_judgement_is_noted(store: str) -> None:
+    write(store, [JudgedTrace("1.0.0"), JudgedTrace("1.1.0")])
+    found = compare_versions(baseline="1.0.0", metrics=["quality"], tracking_uri=store)
+    assert found.verdict is Verdict.NO_EVIDENCE
+    assert "Nothing was tested: no trace has been judged." in found.notes
+    assert found.as_text()
+    assert found.as_html()
+
+
 def test_metrics_are_what_is_tested(command: Any, written: str) -> None:
     both = ("--baseline", "1.0.0", "--candidate", "1.1.0", "--format", "json", "--metrics")
     for names, tested in (
@@ -173,7 +197,7 @@ def test_what_is_judged_seldom_or_fails_is_noted(comparison: Comparison) -> None
     notes = "\n".join(comparison.notes)
     assert "score was judged in 0 % of the traces of none and 100 % of 1.0.0" in notes
     assert "Judges that ended with an error do not count: 20 of correct of 1.0.0" in notes
-    assert "Traces on which the judges are divided do not count: " in notes
+    assert "Traces on which the judges are divided or undecided do not count: " in notes
 
 
 def test_every_format_has_them(command: Any, written: str) -> None:
@@ -253,6 +277,21 @@ def test_texts_of_all_sorts_are_no_choice(store: str) -> None:
     found = compare_versions(baseline="1.0.0", candidate="1.1.0", tracking_uri=store)
     assert found.metrics[-1].name == "cost"
     assert any("reason" in it for it in found.notes)
+
+
+def test_an_undecided_judge_has_not_judged(store: str) -> None:
+    write(
+        store,
+        [
+            JudgedTrace("1.0.0", (Said("safe", "yes"), Said("safe", "unknown", by="other"))),
+            JudgedTrace("1.0.0", (Said("safe", "unknown"),)),
+            JudgedTrace("1.1.0", (Said("safe", "no"),)),
+        ],
+    )
+    found = compare_versions(baseline="1.0.0", candidate="1.1.0", tracking_uri=store)
+    safe = found.differences[0].changes["safe"].difference
+    assert safe.value == -1
+    assert found.notes[-1].endswith("undecided do not count: 1 of safe of 1.0.0.")
 
 
 def test_long_texts_are_no_choice(store: str) -> None:
