@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from statsmodels.stats.proportion import score_test_proportions_2indep
+from statsmodels.stats import proportion
 from versions import rows_of, write
 
 from otel_mlflow_context.compare import Verdict, compare_versions, units
@@ -72,14 +72,15 @@ def test_another_is_refused_by_name(unit: units.Unit, text: str) -> None:
         (QUALITY, "20%", 0.8, "ratio"),
     ],
 )
-def test_of_shares_it_is_the_score_test(
+def test_of_shares_it_is_statsmodels_test(
     metric: Metric, text: str, value: float, compare: str
 ) -> None:
     counts = (230, 1000, 120, 1000) if metric is ERRORS else (120, 1000, 230, 1000)
-    expected = score_test_proportions_2indep(
+    expected = proportion.test_proportions_2indep(
         *counts,
         value=value,
         compare=compare,
+        method="score" if compare == "ratio" else "agresti-caffo",
         alternative="larger" if value > 0 and metric is ERRORS else "smaller",
     ).pvalue
     outcome = Share(*counts[:2]).compare(Share(*counts[2:]), tolerant(metric, text).limit)
@@ -142,6 +143,20 @@ def test_a_version_at_the_limit_is_seldom_worse_and_one_beyond_is_found() -> Non
         # 2.5 % of 200 are 5; more than 12 would come up less than once in 500 times.
         assert sum(it[number] for it in at_the_limit) <= 12
         assert sum(it[number] for it in beyond) >= 180
+
+
+@pytest.mark.parametrize(("rate", "count"), [(0.002, 400), (0.01, 200), (0.05, 100)])
+def test_rare_errors_at_the_limit_are_seldom_worse(rate: float, count: int) -> None:
+    dice = np.random.default_rng(1)
+    limit = tolerant(ERRORS, "2pp").limit
+    found = [
+        Share(int(dice.binomial(count, rate + 0.02)), count).compare(
+            Share(int(dice.binomial(count, rate)), count), limit
+        )
+        for _ in range(300)
+    ]
+    # 2.5 % of 300 are 7.5; more than 16 would come up less than once in 300 times.
+    assert sum(bool(it and it.p_value <= LEVEL and it.increase) for it in found) <= 16
 
 
 def test_what_is_better_is_found_without_a_limit() -> None:
