@@ -11,6 +11,8 @@ sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 
 import explain as simulation
 
+pytestmark = pytest.mark.version_independent
+
 PLANTED = [it for it in simulation.EXPECTED if it != simulation.NOTHING]
 
 

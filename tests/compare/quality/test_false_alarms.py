@@ -9,6 +9,8 @@ import random
 import sys
 from collections import Counter
 
+import pytest
+
 from otel_mlflow_context.compare import Verdict
 from otel_mlflow_context.compare.metrics import METRICS
 from otel_mlflow_context.compare.quality.judgements import Judgements, judgements_of
@@ -79,6 +81,7 @@ def verdict(seed: int, traces: int = 300) -> Verdict:
     return found.verdict
 
 
+@pytest.mark.version_independent
 def test_equal_versions_are_seldom_worse() -> None:
     found = Counter(verdict(seed) for seed in range(60))
     # More would come up less than once in 200 times.
@@ -86,6 +89,7 @@ def test_equal_versions_are_seldom_worse() -> None:
     assert found[Verdict.NO_EVIDENCE] >= 60 * (1 - LEVEL) - 6
 
 
+@pytest.mark.version_independent
 def test_one_trace_has_one_judgement_a_name() -> None:
     human, other = Judge("HUMAN", "ada", ""), Judge("HUMAN", "ada", "span")
     found = judgements_of(

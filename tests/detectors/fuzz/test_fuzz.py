@@ -24,6 +24,8 @@ from otel_mlflow_context.detectors.repository.refs import read_head, read_tag
 from otel_mlflow_context.detectors.repository.reftable import read_ref, refs_below
 from otel_mlflow_context.detectors.repository.url import browsable_url, owner_and_name
 
+pytestmark = pytest.mark.version_independent
+
 COMMIT = "c0ffee" * 6 + "c0ff"
 SECRET = "hunter2"
 ID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")

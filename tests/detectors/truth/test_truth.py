@@ -32,6 +32,8 @@ from detectors.truth.oracle import described, facts_of
 from detectors.truth.running import ShowHost, run
 from detectors.truth.world import World
 
+pytestmark = pytest.mark.version_independent
+
 cases.load()
 KNOWN_WRONG = Path(__file__).with_name("known_wrong.txt")
 
