@@ -39,8 +39,9 @@ class MlflowContextSpanProcessor(SpanProcessor):
     entry span, gets the facts of the tables in `semconv` as attributes; an attribute that is
     already there stays. Where MLflow's SDK has the trace in memory, its metadata is written too.
 
-    Session and user come from baggage. **Baggage leaves with every outgoing request**, to
-    wherever that goes, unless a propagator keeps it back.
+    Session and user come from baggage. **Baggage is sent with every outgoing request, to other
+    companies' servers too.** The propagator ``trusted_baggage``, in place of ``baggage`` in
+    ``OTEL_PROPAGATORS``, sends it to the hosts that are trusted only.
 
     Args:
         resource: the process facts. By default they are detected (`detect_resource`), and the
