@@ -5,8 +5,8 @@ attribute is for it alone. A row tells how the metric is read from a trace, what
 compute instead, how it is written, and whether less of it is better. Its kind does the rest:
 
 - `Share`: the traces that have a property; Wilson's interval, Fisher's exact test;
-- `Distribution`: a number a trace; the Mann-Whitney test, the Hodges-Lehmann shift;
-- `Choices` (`quality.choices`): one of a few texts a trace; the chi-square test.
+- `Distribution`: a number per trace; the Mann-Whitney test, the Hodges-Lehmann shift;
+- `Choices` (`quality.choices`): one of a few texts per trace; the chi-square test.
 
 The rows of assessments (`quality.kinds`) are made of what the traces have; all others are below.
 

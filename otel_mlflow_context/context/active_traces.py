@@ -1,8 +1,8 @@
 """The registry of the active traces of this process.
 
-An entry span (a trace's root, or a service's first span of one) is here from its start to its end.
-What `update_trace_context` has set for its trace is kept beside it: the context in which it was
-set may be gone, with a thread pool's or a nested task's, before the next call goes out.
+Entry spans are registered from their start to their end. What `update_trace_context` sets for a
+trace is stored with its entry span, because the context in which it was set may already be
+detached (in a thread pool, or a nested task) when the next request is sent.
 """
 
 from __future__ import annotations

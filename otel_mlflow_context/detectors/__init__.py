@@ -33,7 +33,7 @@ _DETECTORS: Final[tuple[type[ResourceDetector], ...]] = (
 def detect_resource() -> Resource:
     """The resources of the three detectors, merged: known attributes only, no SDK defaults.
 
-    Detected once a process; a forked one keeps the result. Never raises: a detector that fails is
+    Detected once per process; a forked one keeps the result. Never raises: a detector that fails is
     logged, and the others count.
 
     >>> from opentelemetry.sdk.trace import TracerProvider

@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any, Final
 
-from otel_mlflow_context.facts.received_span import metadata_from_span
+from otel_mlflow_context.facts.span_metadata import metadata_from_span
 from otel_mlflow_context.mlflow_client.rest import (
     Client,
     RequestRejected,

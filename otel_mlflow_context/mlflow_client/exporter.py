@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import StatusCode
 
 from otel_mlflow_context.facts.metadata import metadata_from_attributes
-from otel_mlflow_context.facts.received_span import metadata_from_span
+from otel_mlflow_context.facts.span_metadata import metadata_from_span
 from otel_mlflow_context.facts.values import request_value
 from otel_mlflow_context.mlflow_client.metrics import (
     OVERFLOW,

@@ -158,7 +158,7 @@ class Client:
         request.headers.update(self.server.headers)
         if self.server.auth:
             request.prepare_auth(self.server.auth)
-        return _until(deadline, lambda timeout: self._once(request, timeout))
+        return _retry(deadline, lambda timeout: self._once(request, timeout))
 
     def call(self, method: str, path: str, body: dict[str, Any], deadline: float) -> Any:
         """Call a path of MLflow's REST API, and return its answer."""
@@ -301,7 +301,7 @@ class Client:
             )
 
 
-def _until(deadline: float, attempt: Callable[[float], requests.Response]) -> requests.Response:
+def _retry(deadline: float, attempt: Callable[[float], requests.Response]) -> requests.Response:
     wait = _FIRST_WAIT
     why = "no time was left"
     uncertain = False

@@ -37,6 +37,7 @@ PRIVATE_NAMES: Final = (
     (MANAGER_MODULE, "InMemoryTraceManager.get_mlflow_trace_id_from_otel_id"),
     (MANAGER_MODULE, "InMemoryTraceManager.get_trace"),
     ("mlflow.tracing.utils.environment", "resolve_env_metadata"),
+    ("mlflow.tracing.context", "get_configured_trace_metadata"),
     ("mlflow.tracing.processor.otel", "OtelSpanProcessor"),
     ("opentelemetry.sdk.trace", "TracerProvider._active_span_processor._span_processors"),
     ("opentelemetry.sdk.trace", "ReadableSpan._attributes._dict"),

@@ -1,4 +1,7 @@
-"""Headers in and out, for clients and servers that no instrumentation of OpenTelemetry covers."""
+"""Injects and extracts headers where no OpenTelemetry instrumentation does it.
+
+For HTTP clients and servers, queues and others that have headers.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The propagator `mlflow_headers`: session, user and request id from headers of their own."""
+"""The propagator `mlflow_headers`: session, user and request id from headers to baggage.
+
+By default ``X-Session-ID``, ``X-User-ID``, ``X-Request-ID``. MLflow itself defines no headers.
+"""
 
 from __future__ import annotations
 

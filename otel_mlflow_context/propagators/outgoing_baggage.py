@@ -1,4 +1,4 @@
-"""The baggage of a request that goes out."""
+"""Injects baggage into outgoing requests."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from otel_mlflow_context.facts.received_span import metadata_from_span
+from otel_mlflow_context.facts.span_metadata import metadata_from_span
 from otel_mlflow_context.semconv import MLFLOW_CLIENT_REQUEST_ID
 from otel_mlflow_context.server.otlp_request import mlflow_trace_id
 from otel_mlflow_context.settings import Settings

@@ -1,4 +1,4 @@
-"""Stores the valid traces of a request that has invalid ones.
+"""Stores the valid traces of an OTLP request and reports the rejected ones as a partial success.
 
 https://opentelemetry.io/docs/specs/otlp/#partial-success-1
 """

@@ -45,7 +45,7 @@ _LARGE: Final = 32 * 1024
 """Bytes from which on a request is served outside of the event loop: MLflow's route takes 0.1 ms
 for each span, of which this may be 500."""
 _CONCURRENT_LARGE: Final = 1
-"""Large requests at a time, of a worker: they compete with the event loop for the GIL."""
+"""Large requests at a time, per worker: they compete with the event loop for the GIL."""
 
 
 class TracesRoute(Route):  # type: ignore[misc]  # Starlette may be too old for types

@@ -27,8 +27,8 @@ from otel_mlflow_context.facts.metadata import (
     metadata_from_attributes,
     with_tags,
 )
-from otel_mlflow_context.facts.received_span import metadata_from_span
 from otel_mlflow_context.facts.request import RequestFacts
+from otel_mlflow_context.facts.span_metadata import metadata_from_span
 from otel_mlflow_context.semconv import (
     MAX_DECLARED,
     PROCESS_FACTS,

@@ -9,7 +9,7 @@ import pytest
 from attacks import KEYS, LISTED, MLFLOW_KEYS, READ_KEYS
 from programs import DEPLOYMENT, DUAL, INSTRUMENT, UNIFIED
 
-from otel_mlflow_context.facts.received_span import metadata_from_span
+from otel_mlflow_context.facts.span_metadata import metadata_from_span
 from otel_mlflow_context.settings import Settings
 
 # Attributes that MLflow's SDK itself acts on, and those of the tables.

@@ -1,4 +1,4 @@
-"""The trace metadata of a span that was received or stored, with its resource."""
+"""Trace metadata from an entry span and its resource: when received, exported, or stored."""
 
 from __future__ import annotations
 
