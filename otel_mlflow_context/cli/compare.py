@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from otel_mlflow_context.cli.console import USAGE_ERROR, log_to_stderr, print_error, seconds
+from otel_mlflow_context.cli.console import USAGE_ERROR, log_to_stderr, print_error
+from otel_mlflow_context.cli.questions import (
+    WIDTH,
+    add_metrics,
+    add_output,
+    add_selection,
+    add_timeout,
+    count,
+    progress,
+    write,
+)
 
 if TYPE_CHECKING:
     from otel_mlflow_context.cli.console import Commands
@@ -66,7 +74,6 @@ _PASSED: Final = (
 _FORMATS: Final = ("table", "json", "csv", "html", "markdown", "junit", "github")
 _NOT_ENOUGH: Final = 3
 """The exit status when there are fewer traces than asked for."""
-_WIDTH: Final = 120
 
 
 def add_to(commands: Commands) -> argparse.ArgumentParser:
@@ -93,41 +100,15 @@ def add_to(commands: Commands) -> argparse.ArgumentParser:
         metavar="VALUE",
         help="the value of a candidate; may be repeated (default: every other value of the traces)",
     )
-    parser.add_argument(
-        "--where", default="", metavar="FILTER", help="a filter of MLflow's search, for all traces"
-    )
-    parser.add_argument(
-        "--since",
-        metavar="TIME",
-        help="start of the time range: 7d, 12h, 30m, 2w or 2026-11-01 (default: all traces)",
-    )
-    parser.add_argument(
-        "--experiment",
-        metavar="NAME",
-        help="the experiment (default: the one of MLflow's variables)",
-    )
+    add_selection(parser)
     parser.add_argument(
         "--sample",
-        type=_count,
+        type=count,
         metavar="TRACES",
         help="how many traces of each group are read at most (default: 2000, or 20000 where the "
         "server computes nothing)",
     )
-    parser.add_argument(
-        "--metrics",
-        type=lambda text: [name.strip() for name in text.split(",")],
-        metavar="NAMES",
-        help="what is tested, separated by commas: errors, latency, tokens, cost, the name of an "
-        "assessment, or quality for all assessments (default: everything)",
-    )
-    parser.add_argument(
-        "--better",
-        action=_Pairs,
-        metavar="NAME=WHAT",
-        help="what is better of an assessment or metric: lower, higher, none (they may only "
-        "differ), or the best of an assessment's texts; may be repeated (default: more, of "
-        "assessments that are yes or no, true or false, or numbers; less of everything else)",
-    )
+    add_metrics(parser)
     parser.add_argument(
         "--tolerance",
         type=_amounts,
@@ -137,7 +118,7 @@ def add_to(commands: Commands) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--min-traces",
-        type=_count,
+        type=count,
         metavar="TRACES",
         help="how many traces of each version are enough to tell; with fewer the exit status is 3",
     )
@@ -151,26 +132,16 @@ def add_to(commands: Commands) -> argparse.ArgumentParser:
         action="store_true",
         help="where the difference comes from: spans, errors, models, regions, ...",
     )
-    parser.add_argument(
-        "--format",
-        choices=_FORMATS,
-        default="table",
-        help="of the result: junit for a pipeline's test report, markdown for a comment, github "
+    add_output(
+        parser,
+        _FORMATS,
+        "of the result: junit for a pipeline's test report, markdown for a comment, github "
         "for annotations and the summary page of GitHub Actions (default: table)",
-    )
-    parser.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="where to write it (default: stdout)"
     )
     parser.add_argument(
         "--fail-on", choices=("worse",), help="end with status 1 when a candidate is worse"
     )
-    parser.add_argument(
-        "--timeout",
-        type=seconds,
-        default=120.0,
-        metavar="SECONDS",
-        help="how long to wait for each answer of a server (default: 120)",
-    )
+    add_timeout(parser)
     return parser
 
 
@@ -187,9 +158,9 @@ def run(options: argparse.Namespace) -> int:
         print_error(f"{error}: pip install 'otel-mlflow-context[compare]'")
         return USAGE_ERROR
     try:
-        with _progress() as progress:
+        with progress() as report:
             found = compare_versions(
-                **{name: getattr(options, name) for name in _PASSED}, progress=progress
+                **{name: getattr(options, name) for name in _PASSED}, progress=report
             )
         _write(found, options.format, options.output)
     except NotEnoughTraces as few:
@@ -207,22 +178,6 @@ def run(options: argparse.Namespace) -> int:
     return 1 if options.fail_on and found.verdict is Verdict.WORSE else 0
 
 
-class _Pairs(argparse.Action):
-    """Collects ``NAME=VALUE`` of an option that may be repeated."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        name, equals, value = values.rpartition("=")
-        if not name or not equals or not value:
-            parser.error(f"argument {option_string}: must be NAME=VALUE, got {values!r}")
-        setattr(namespace, self.dest, {**(getattr(namespace, self.dest) or {}), name: value})
-
-
 def _amounts(text: str) -> dict[str, str]:
     amounts = {}
     for it in text.split(","):
@@ -235,25 +190,17 @@ def _amounts(text: str) -> dict[str, str]:
     return amounts
 
 
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text!r}")
-    return value
-
-
 def _write(found: Comparison, form: str, output: Path | None) -> None:
     if form == "table" and output is None:
         from rich.console import Console
 
-        from otel_mlflow_context.compare.report.text import write
+        from otel_mlflow_context.compare.report.text import write as write_table
 
-        # A pipe has no width, and what reads it may search the lines.
-        write(found, Console(width=None if sys.stdout.isatty() else _WIDTH))
+        write_table(found, Console(width=None if sys.stdout.isatty() else WIDTH))
         sys.stdout.flush()
         return
     text = {
-        "table": lambda: found.as_text(width=_WIDTH),
+        "table": lambda: found.as_text(width=WIDTH),
         "json": lambda: json.dumps(found.as_dict(), indent=2),
         "csv": lambda: found.as_csv().rstrip("\n"),
         "html": found.as_html,
@@ -272,37 +219,4 @@ def _write(found: Comparison, form: str, output: Path | None) -> None:
                 page.write(f"{text}\n")
         if output is None:
             return
-    if output is None:
-        sys.stdout.write(f"{text}\n")
-        sys.stdout.flush()
-    else:
-        output.write_text(f"{text}\n", encoding="utf-8")
-        print_error(f"written to {output}")
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on a terminal; elsewhere a line for each group."""
-    if not sys.stderr.isatty():
-        groups: set[str] = set()
-
-        def line(group: str, _: int, total: int) -> None:
-            if group not in groups:
-                groups.add(group)
-                print_error(f"reading at most {total:,} traces of {group} ...")
-
-        yield line
-        return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import Progress, TaskID
-
-    with Progress(console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def bar(group: str, done: int, total: int) -> None:
-            if group not in tasks:
-                tasks[group] = bars.add_task(f"reading traces of {escape(group)}", total=total)
-            bars.update(tasks[group], completed=done)
-
-        yield bar
+    write(text, output)

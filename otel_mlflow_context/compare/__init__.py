@@ -1,4 +1,4 @@
-"""Compare groups of traces: is the new version worse?
+"""Compare groups of traces: is the new version worse, why, and since when?
 
 Needs the extra `compare`: ``pip install 'otel-mlflow-context[compare]'``; mlflow only for stores
 that are no server. The public names are those of this module; the modules below it are internal.
@@ -6,6 +6,14 @@ that are no server. The public names are those of this module; the modules below
 
 from otel_mlflow_context.compare.comparison import Comparison, compare_versions
 from otel_mlflow_context.compare.explain.result import Cause, Explanation, Mix, Part, Segment
+from otel_mlflow_context.compare.history.result import (
+    Bisection,
+    ChangePoint,
+    Commit,
+    Shift,
+    Version,
+)
+from otel_mlflow_context.compare.history.version_history import History, version_history
 from otel_mlflow_context.compare.metrics import Latency
 from otel_mlflow_context.compare.pipeline.waiting import NotEnoughTraces
 from otel_mlflow_context.compare.result import Bucket, Change, Difference, Group, Judged, Verdict
@@ -30,4 +38,11 @@ __all__ = [
     "Cause",
     "Segment",
     "Mix",
+    "version_history",
+    "History",
+    "Version",
+    "ChangePoint",
+    "Shift",
+    "Bisection",
+    "Commit",
 ]

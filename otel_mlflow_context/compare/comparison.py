@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final
@@ -22,10 +21,9 @@ from otel_mlflow_context.compare.result import Result
 from otel_mlflow_context.compare.selection import Selection
 from otel_mlflow_context.compare.sources import filters
 from otel_mlflow_context.compare.sources.base import NoTraces
-from otel_mlflow_context.compare.sources.opening import open_source
+from otel_mlflow_context.compare.sources.opening import experiment_of, open_source
 from otel_mlflow_context.compare.verdict import LEVEL, judge
 from otel_mlflow_context.mlflow_client.time_range import seconds_of, start_of
-from otel_mlflow_context.settings import environment_variables as env
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -144,10 +142,7 @@ def compare_versions(  # noqa: PLR0913  # a question has many parts
     start_ms = start_of(since, datetime.now(timezone.utc))
     source = open_source(tracking_uri, timeout=timeout)
     with contextlib.closing(source):
-        # The same precedence as the exporter's: a name in code, the id, the name.
-        experiment_id = None if experiment else os.environ.get(env.MLFLOW_EXPERIMENT_ID)
-        name = experiment or os.environ.get(env.MLFLOW_EXPERIMENT_NAME) or "Default"
-        found = source.experiment(name, experiment_id or None)
+        found = experiment_of(source, experiment)
         asked = Selection(source, found, by, where, start_ms)
         if min_traces is not None:
             least = min_traces

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from otel_mlflow_context.compare.metrics import ERRORS, METRICS, Metric, Share
+from otel_mlflow_context.compare.metrics import ERRORS, METRICS, Share
 from otel_mlflow_context.compare.result import Bucket, Group
 from otel_mlflow_context.compare.sample import Report, Sample, some
 from otel_mlflow_context.compare.selection import Selection
@@ -44,18 +44,18 @@ def measure(
     *,
     limits: tuple[int, int],
     report: Report,
-    metrics: Sequence[Metric] = METRICS,
+    over_time: bool = True,
 ) -> tuple[list[Measured], str | None]:
     """Measure the group of each value, and tell why the source did not compute it, if so.
 
     Each comes with the sample that was read of it.
 
     The limits are how many traces of a group are read at most, with aggregation and without.
-    A group without traces has 0, and nothing else.
+    A group without traces has 0, and nothing else. `over_time` is for the time intervals of each.
     """
 
     def read(value: str, traces: Iterable[Trace], total: int | None, limit: int) -> Measured:
-        sample = Sample(metrics)
+        sample = Sample(METRICS)
         more = False
         for trace in traces:
             if more := len(sample) == limit:
@@ -72,22 +72,22 @@ def measure(
             total = sum(states.values())
             traces = some(selection, value, total, limits[0]) if total else ()
             group, sample = read(value, traces, total, limits[0])
-            found.append((_computed(selection, group, states, metrics) if total else group, sample))
+            found.append((_computed(selection, group, states) if total else group, sample))
     except NoAggregation as error:
         # One more than the limit shows that there are more.
         found = [
             read(it, selection.traces(selection.is_in(it), limit=limits[1] + 1), None, limits[1])
             for it in values
         ]
-        return [(_over_time(it, found), it[1]) for it in found], str(error)
-    if not all(len(sample) >= group.traces for group, sample in found):
+        return [(_over_time(it, found), it[1]) for it in found if over_time] or found, str(error)
+    if over_time and not all(len(sample) >= group.traces for group, sample in found):
         try:
             return [
                 (_computed_over_time(selection, group, found), sample) for group, sample in found
             ], None
         except NoAggregation:  # no time intervals, in this database
             pass
-    return [(_over_time(it, found), it[1]) for it in found], None
+    return [(_over_time(it, found), it[1]) for it in found if over_time] or found, None
 
 
 def _group(value: str, sample: Sample, *, all_read: bool) -> Group:
@@ -104,13 +104,11 @@ def _group(value: str, sample: Sample, *, all_read: bool) -> Group:
     )
 
 
-def _computed(
-    selection: Selection, group: Group, states: Counter[str], metrics: Sequence[Metric]
-) -> Group:
+def _computed(selection: Selection, group: Group, states: Counter[str]) -> Group:
     """A group with what the source computes of all its traces."""
     finished = sum(states[it] for it in FINISHED)
     observed = {**group.observed, ERRORS.name: Share(states[ERROR], finished)}
-    for metric in metrics:
+    for metric in METRICS:
         if metric.aggregate is not None:
             for point in selection.aggregate(group.value, *metric.aggregate):
                 observed[metric.name] = observed[metric.name].with_computed(point.values)

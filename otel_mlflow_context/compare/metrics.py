@@ -178,6 +178,25 @@ class Distribution:
         """The mean of the traces that were read one by one, with its interval."""
         return statistics.mean(self.values) if len(self.values) else None
 
+    @property
+    def mean_estimate(self) -> Estimate | None:
+        """The mean of all traces with the interval of those that were read."""
+        known = self.estimate
+        return known and replace(known, value=known.value if self.mean is None else self.mean)
+
+    @property
+    def percentile_estimates(self) -> Mapping[str, Estimate] | None:
+        """The percentiles, by their name, with the intervals of the traces that were read."""
+        if self.percentiles is None or not len(self.values):
+            return None
+        return {
+            f"p{it}": replace(
+                statistics.quantile(self.values, it / 100),
+                value=getattr(self.percentiles, f"p{it}"),
+            )
+            for it in PERCENTILES
+        }
+
     def with_computed(self, values: Mapping[str, float]) -> Distribution:
         if "AVG" in values:
             return replace(self, mean=values["AVG"])

@@ -160,9 +160,9 @@ class Difference:
         return overall(it.verdict for it in self.changes.values())
 
 
-@dataclass(frozen=True)
-class Result:
-    """What was asked and what was found."""
+@dataclass(frozen=True, kw_only=True)
+class Groups:
+    """What was asked, and the groups that were measured."""
 
     by: str
     """The metadata key."""
@@ -177,13 +177,19 @@ class Result:
     level: float
     """The probability that equal versions are found to differ, at most."""
     groups: tuple[Group, ...]
-    """The baseline first."""
-    differences: tuple[Difference, ...]
-    """One for each candidate."""
+    """Of a comparison the baseline first."""
     notes: tuple[str, ...]
     """Limits of the numbers: of which traces they are, and what is missing."""
     metrics: tuple[Metric, ...] = METRICS
     """What was measured of each group; the assessments come last."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result(Groups):
+    """What was asked and what was found."""
+
+    differences: tuple[Difference, ...]
+    """One for each candidate."""
     explanations: tuple[Explanation, ...] = ()
     """Where the difference of each candidate comes from; empty when it was not asked for."""
 

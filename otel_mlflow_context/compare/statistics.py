@@ -77,6 +77,14 @@ def mean(values: Values) -> Estimate:
     return Estimate(found, float(low), float(high))
 
 
+def quantile(values: Values, share: float) -> Estimate:
+    """A quantile with its interval, which assumes no distribution (of order statistics)."""
+    found = float(np.quantile(values, share))
+    interval = stats.quantile_test(values, p=share).confidence_interval(CONFIDENCE)
+    low, high = (None if math.isnan(it) else float(it) for it in interval)
+    return Estimate(found, low, high)
+
+
 def newcombe(count: int, total: int, base_count: int, base_total: int) -> Estimate:
     """The difference of two proportions with its interval after Newcombe (1998, method 10)."""
     low, high = confint_proportions_2indep(

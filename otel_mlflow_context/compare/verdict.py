@@ -33,7 +33,7 @@ def judge(
     adjusted = holm([outcome.p_value for _, _, outcome in tests])
     changes: dict[str, dict[str, Change]] = {group.value: {} for group in candidates}
     for (value, metric, outcome), p_value in zip(tests, adjusted, strict=True):
-        verdict = _verdict(metric, outcome) if p_value <= level else Verdict.NO_EVIDENCE
+        verdict = verdict_of(metric, outcome) if p_value <= level else Verdict.NO_EVIDENCE
         no_evidence = verdict is Verdict.NO_EVIDENCE
         changes[value][metric.name] = Change(
             difference=outcome.difference,
@@ -57,7 +57,8 @@ def _outcomes(
                 yield metric, outcome
 
 
-def _verdict(metric: Metric, outcome: Outcome) -> Verdict:
+def verdict_of(metric: Metric, outcome: Outcome) -> Verdict:
+    """What a difference that is more than chance is."""
     if metric.better is None or outcome.increase is None:
         return Verdict.DIFFERENT
     worse = outcome.increase == (metric.better == "lower")

@@ -53,10 +53,10 @@ def rows(explanations: Sequence[Explanation]) -> Iterator[dict[str, Any]]:
             common = {"value": explanation.value, "metric": part.metric}
             for cause in part.causes:
                 row = {**common, "kind": "cause", **cause.names, **_columns(cause)}
-                yield _safe(row | {"new": cause.new, "trace_id": cause.trace_id})
+                yield safe_cells(row | {"new": cause.new, "trace_id": cause.trace_id})
             for it in part.segments:
                 row = {**common, "kind": "segment", "key": it.key, "key_value": it.value}
-                yield _safe(row | _columns(it))
+                yield safe_cells(row | _columns(it))
 
 
 def _columns(line: Cause | Segment) -> dict[str, Any]:
@@ -69,7 +69,8 @@ def _columns(line: Cause | Segment) -> dict[str, Any]:
     }
 
 
-def _safe(row: dict[str, Any]) -> dict[str, Any]:
+def safe_cells(row: dict[str, Any]) -> dict[str, Any]:
+    """A row whose texts no spreadsheet takes for formulas."""
     return {
         key: f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
         for key, value in row.items()

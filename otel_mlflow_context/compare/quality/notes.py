@@ -14,8 +14,12 @@ def notes_on_quality(
     groups: Sequence[Group], rows: Sequence[Metric], level: float
 ) -> tuple[str, ...]:
     """The notes on all assessments, at the level of all tests of what was judged together."""
-    names = sorted({name for group in groups for name in group.judged})
-    return (*_different_shares(groups, names, level), *_problems(groups, names, rows))
+    names = _names(groups)
+    return (*_different_shares(groups, names, level), *problems_of(groups, rows))
+
+
+def _names(groups: Sequence[Group]) -> Sequence[str]:
+    return sorted({name for group in groups for name in group.judged})
 
 
 def _different_shares(groups: Sequence[Group], names: Sequence[str], level: float) -> Iterator[str]:
@@ -40,9 +44,9 @@ def _different_shares(groups: Sequence[Group], names: Sequence[str], level: floa
             )
 
 
-def _problems(
-    groups: Sequence[Group], names: Sequence[str], rows: Sequence[Metric]
-) -> Iterator[str]:
+def problems_of(groups: Sequence[Group], rows: Sequence[Metric]) -> Iterator[str]:
+    """What was judged and does not count."""
+    names = _names(groups)
     if not any(it.tested for it in rows):
         yield "Nothing was tested: no trace has been judged."
     failed = [

@@ -17,15 +17,15 @@ from otel_mlflow_context.compare.metrics import (
     Share,
 )
 from otel_mlflow_context.compare.quality.choices import Choices
-from otel_mlflow_context.compare.result import Change, Group, Result
+from otel_mlflow_context.compare.result import Change, Group, Groups, Result
 from otel_mlflow_context.compare.statistics import Estimate
 
 _MS_PER_S: Final = 1_000
-_QUESTION: Final = ("by", "where", "experiment", "source", "aggregated", "level")
-_COUNTS: Final = ("traces", "all_counted", "finished", "errors")
-_VISITORS: Final = ("sessions", "all_sessions", "users", "all_users", "sampled")
+QUESTION: Final = ("by", "where", "experiment", "source", "aggregated", "level")
+COUNTS: Final = ("traces", "all_counted", "finished", "errors")
+VISITORS: Final = ("sessions", "all_sessions", "users", "all_users", "sampled")
 _TEST: Final = ("p_value", "corrected_p_value", "larger", "traces_needed")
-_ESTIMATE: Final = tuple(it.name for it in fields(Estimate))
+ESTIMATE: Final = tuple(it.name for it in fields(Estimate))
 _KINDS: Final[dict[type, str]] = {Share: "share", Distribution: "mean", Choices: "shares"}
 _PERCENTILES: Final = tuple(it.name for it in fields(Latency))
 
@@ -36,21 +36,21 @@ def as_dict(comparison: Result) -> dict[str, Any]:
     return {
         "verdict": comparison.verdict.value,
         "baseline": comparison.baseline.value,
-        **_attributes(comparison, _QUESTION),
+        **attributes(comparison, QUESTION),
         "since": time_of(comparison.start_ms),
         "tolerance": {it.name: it.tolerance.text for it in comparison.metrics if it.tolerance},
         "groups": [
             {
-                **_attributes(group, ("value", *_COUNTS)),
-                **{f"{it.key}{it.suffix}": _summary(it, group) for it in _own(comparison)},
-                **_attributes(group, _VISITORS),
+                **attributes(group, ("value", *COUNTS)),
+                **{f"{it.key}{it.suffix}": _summary(it, group) for it in own_metrics(comparison)},
+                **attributes(group, VISITORS),
                 "assessments": {
-                    it.assessment: _assessment(it, group) for it in _assessments(comparison)
+                    it.assessment: assessment_of(it, group) for it in assessment_metrics(comparison)
                 },
                 "over_time": [
                     {
                         "start": time_of(it.start_ms),
-                        **_attributes(it, ("finished", "errors")),
+                        **attributes(it, ("finished", "errors")),
                         "latency_p50_ms": it.latency_p50,
                     }
                     for it in group.over_time
@@ -64,12 +64,12 @@ def as_dict(comparison: Result) -> dict[str, Any]:
                 "verdict": difference.verdict.value,
                 **{
                     f"{it.key}{it.suffix}": _change(difference.changes.get(it.name))
-                    for it in _own(comparison)
+                    for it in own_metrics(comparison)
                     if it.tested
                 },
                 "assessments": {
                     it.assessment: _change(difference.changes.get(it.name))
-                    for it in _assessments(comparison)
+                    for it in assessment_metrics(comparison)
                     if it.tested
                 },
             }
@@ -87,16 +87,16 @@ def as_frame(comparison: Result) -> pd.DataFrame:
     for group in comparison.groups:
         difference = differences.get(group.value)
         row = {"value": group.value, "verdict": difference and difference.verdict.value}
-        row |= _attributes(group, _COUNTS)
-        for metric in _own(comparison):
+        row |= attributes(group, COUNTS)
+        for metric in own_metrics(comparison):
             row |= _columns(metric, _summary(metric, group))
-        row |= _attributes(group, _VISITORS)
-        for metric in _assessments(comparison):
-            row |= _assessment_columns(comparison, metric, group)
+        row |= attributes(group, VISITORS)
+        for metric in assessment_metrics(comparison):
+            row |= assessment_columns(comparison, metric, group)
         for metric in (it for it in comparison.metrics if it.tested):
             change = _change(difference.changes.get(metric.name) if difference else None) or {}
-            name = f"{_stem(metric)}_change{metric.suffix}"
-            row |= _estimate_columns(name, change.get("difference"))
+            name = f"{stem(metric)}_change{metric.suffix}"
+            row |= estimate_columns(name, change.get("difference"))
             row[f"{name}_p"] = change.get("corrected_p_value")
             row |= {f"{name}_{it}": change.get(it) for it in ("verdict", "traces_needed")}
         rows.append(row)
@@ -124,37 +124,39 @@ def _summary(metric: Metric, group: Group) -> Any:
     """An estimate, percentiles, or a mean."""
     found = group.observed[metric.name]
     if isinstance(found, Share):
-        return found.estimate and _attributes(found.estimate, _ESTIMATE)
+        return found.estimate and attributes(found.estimate, ESTIMATE)
     assert isinstance(found, Distribution)  # noqa: S101  # the other kind
     if metric.has_percentiles:
-        return found.percentiles and _attributes(found.percentiles, _PERCENTILES)
+        return found.percentiles and attributes(found.percentiles, _PERCENTILES)
     return found.mean
 
 
 def _columns(metric: Metric, summary: Any) -> dict[str, Any]:
     """The same in columns, which are there also where nothing is known."""
     if metric.kind is Share:
-        return _estimate_columns(f"{metric.key}{metric.suffix}", summary)
+        return estimate_columns(f"{metric.key}{metric.suffix}", summary)
     if metric.has_percentiles:
         known = summary or {}
         return {f"{metric.key}_{it}{metric.suffix}": known.get(it) for it in _PERCENTILES}
     return {f"{metric.key}{metric.suffix}": summary}
 
 
-def _own(comparison: Result) -> list[Metric]:
+def own_metrics(comparison: Groups) -> list[Metric]:
+    """The rows of the metric table."""
     return [it for it in comparison.metrics if not it.assessment]
 
 
-def _assessments(comparison: Result) -> list[Metric]:
+def assessment_metrics(comparison: Groups) -> list[Metric]:
+    """The rows of assessments."""
     return [it for it in comparison.metrics if it.assessment]
 
 
-def _stem(metric: Metric) -> str:
+def stem(metric: Metric) -> str:
     """Of the columns of a metric: an assessment may have the name of another column."""
     return f"assessment_{metric.key}" if metric.assessment else metric.key
 
 
-def _assessment(metric: Metric, group: Group) -> dict[str, Any]:
+def assessment_of(metric: Metric, group: Group) -> dict[str, Any]:
     """How many traces were judged, and how."""
     found = group.observed[metric.name]
     judged = group.judged[metric.assessment]
@@ -175,24 +177,25 @@ def _assessment(metric: Metric, group: Group) -> dict[str, Any]:
 def _estimate(found: Observation) -> dict[str, Any] | None:
     assert isinstance(found, (Share, Distribution))  # noqa: S101  # the kinds with one number
     estimate = found.estimate
-    return _attributes(estimate, _ESTIMATE) if estimate is not None else None
+    return attributes(estimate, ESTIMATE) if estimate is not None else None
 
 
-def _assessment_columns(comparison: Result, metric: Metric, group: Group) -> dict[str, Any]:
+def assessment_columns(comparison: Groups, metric: Metric, group: Group) -> dict[str, Any]:
+    """The same in columns."""
     found = group.observed[metric.name]
     judged = group.judged[metric.assessment]
     columns: dict[str, Any] = {
-        f"{_stem(metric)}_judged": judged.traces,
-        f"{_stem(metric)}_failed": judged.failed,
+        f"{stem(metric)}_judged": judged.traces,
+        f"{stem(metric)}_failed": judged.failed,
     }
     if isinstance(found, Choices):
         for text in _texts_of(comparison, metric):
-            columns |= _estimate_columns(f"{_stem(metric)}_{text}", _estimate(found.share(text)))
+            columns |= estimate_columns(f"{stem(metric)}_{text}", _estimate(found.share(text)))
         return columns
-    return columns | _estimate_columns(_stem(metric), _estimate(found))
+    return columns | estimate_columns(stem(metric), _estimate(found))
 
 
-def _texts_of(comparison: Result, metric: Metric) -> list[str]:
+def _texts_of(comparison: Groups, metric: Metric) -> list[str]:
     """The texts of an assessment in all groups, those of the baseline first."""
     observed = (group.observed[metric.name] for group in comparison.groups)
     return list(
@@ -200,8 +203,9 @@ def _texts_of(comparison: Result, metric: Metric) -> list[str]:
     )
 
 
-def _estimate_columns(name: str, estimate: dict[str, Any] | None) -> dict[str, Any]:
-    columns = dict(zip(_ESTIMATE, (name, f"{name}_low", f"{name}_high"), strict=True))
+def estimate_columns(name: str, estimate: dict[str, Any] | None) -> dict[str, Any]:
+    """An estimate in columns, which are there also where nothing is known."""
+    columns = dict(zip(ESTIMATE, (name, f"{name}_low", f"{name}_high"), strict=True))
     return {column: (estimate or {}).get(it) for it, column in columns.items()}
 
 
@@ -210,10 +214,11 @@ def _change(change: Change | None) -> dict[str, Any] | None:
         return None
     return {
         "verdict": change.verdict.value,
-        "difference": _attributes(change.difference, _ESTIMATE),
-        **_attributes(change, _TEST),
+        "difference": attributes(change.difference, ESTIMATE),
+        **attributes(change, _TEST),
     }
 
 
-def _attributes(of: object, names: tuple[str, ...]) -> dict[str, Any]:
+def attributes(of: object, names: tuple[str, ...]) -> dict[str, Any]:
+    """Some attributes by their names."""
     return {name: getattr(of, name) for name in names}

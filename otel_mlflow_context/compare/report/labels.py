@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from otel_mlflow_context.compare.metrics import Distribution, Metric, Observation, Share
 from otel_mlflow_context.compare.quality.choices import Choices
 from otel_mlflow_context.compare.report.data import time_of
-from otel_mlflow_context.compare.result import Change, Difference, Group, Result, Verdict
+from otel_mlflow_context.compare.result import Change, Difference, Group, Groups, Result, Verdict
+from otel_mlflow_context.compare.statistics import Estimate
 from otel_mlflow_context.compare.units import COUNT, DOLLARS, duration, share
 
-_ABSENT: Final = "-"
+ABSENT: Final = "-"
 _HEADLINES: Final = {
     Verdict.WORSE: "{} is worse than {}",
     Verdict.BETTER: "{} is better than {}",
@@ -36,7 +37,7 @@ def _interval(group: Group) -> str:
 _COLUMNS: Final[tuple[tuple[str, Callable[[Group], str]], ...]] = (
     ("", lambda it: label(it.value)),
     ("traces", lambda it: _at_least(it.traces, exact=it.all_counted)),
-    ("errors", lambda it: share(it.error_rate.value) if it.error_rate else _ABSENT),
+    ("errors", lambda it: share(it.error_rate.value) if it.error_rate else ABSENT),
     ("95 % interval", _interval),
     *((name, _percentile(name)) for name in ("p50", "p90", "p99")),
     ("tokens", lambda it: _known(COUNT.text, it.tokens)),
@@ -71,7 +72,7 @@ def sentences(comparison: Result) -> list[tuple[Verdict, str, list[str]]]:
     return found
 
 
-def question(comparison: Result) -> str:
+def question(comparison: Groups) -> str:
     """What was asked, in one line."""
     parts = [f"experiment {comparison.experiment}"]
     if comparison.where:
@@ -103,11 +104,22 @@ def _sentence(metric: Metric, difference: Difference, group: Group, base: Group)
     change = difference.changes.get(metric.name)
     if change is None:
         return f"{metric.name}: not known, {metric.missing}"
-    size = _size(metric, change, group.observed[metric.name], base.observed[metric.name])
+    size = size_of(metric, change, group.observed[metric.name], base.observed[metric.name])
     return f"{metric.name}: {change.verdict}, {size}, {_p(change)}{_needed(metric, change)}"
 
 
-def _size(metric: Metric, change: Change, found: Observation, before: Observation) -> str:
+class Sized(Protocol):
+    """A difference, and how often a number is the larger of two."""
+
+    @property
+    def difference(self) -> Estimate: ...
+
+    @property
+    def larger(self) -> float | None: ...
+
+
+def size_of(metric: Metric, change: Sized, found: Observation, before: Observation) -> str:
+    """How much a metric differs."""
     interval = metric.unit.interval(change.difference)
     if isinstance(found, Share) and isinstance(before, Share):
         rates = (share(it.count / it.total) for it in (found, before))
@@ -131,22 +143,20 @@ def choices(found: Choices) -> str:
     return ", ".join(f"{label(it)} {share(of.count / of.total)}" for it, of in found.shares.items())
 
 
-def assessments_of(comparison: Result) -> tuple[list[str], list[list[str]]]:
+def assessments_of(comparison: Groups) -> tuple[list[str], list[list[str]]]:
     """The headings and the rows of the table of assessments; no rows where there are none."""
     rows = []
     for metric in comparison.metrics:
         for group in comparison.groups if metric.assessment else ():
             found, judged = group.observed[metric.name], group.judged[metric.assessment]
-            value, interval = _ABSENT, ""
+            value, interval = ABSENT, ""
             if isinstance(found, Choices) and found.counts:
                 value = choices(found)
             elif isinstance(found, (Share, Distribution)) and (known := found.estimate):
                 value = f"{_of_text(metric)}{metric.unit.text(known.value)}"
                 if known.low is not None and known.high is not None:
                     interval = " - ".join(map(metric.unit.text, (known.low, known.high)))
-            among = (
-                share(judged.among.count / judged.among.total) if judged.among.total else _ABSENT
-            )
+            among = share(judged.among.count / judged.among.total) if judged.among.total else ABSENT
             rows.append(
                 [metric.name, label(group.value), f"{judged.traces:,}", among, value, interval]
             )
@@ -172,7 +182,7 @@ def _needed(metric: Metric, change: Change) -> str:
 
 
 def _known(text: Callable[[float], str], value: float | None) -> str:
-    return _ABSENT if value is None else text(value)
+    return ABSENT if value is None else text(value)
 
 
 def _at_least(count: int | None, *, exact: bool) -> str:

@@ -15,7 +15,7 @@ from otel_mlflow_context.compare.explain.labels import sections
 from otel_mlflow_context.compare.report import labels
 from otel_mlflow_context.compare.result import Result, Verdict
 
-_STYLES: Final = {
+STYLES: Final = {
     Verdict.WORSE: "bold red",
     Verdict.BETTER: "bold green",
     Verdict.DIFFERENT: "bold yellow",
@@ -34,14 +34,14 @@ def as_text(comparison: Result, *, width: int) -> str:
 def write(comparison: Result, console: Console) -> None:
     """Write both to a console, in the colors that it has."""
     headings, rows = labels.table_of(comparison)
-    _table(console, headings, rows, left=(0, len(headings) - 1))
+    write_table(console, headings, rows, left=(0, len(headings) - 1))
     headings, rows = labels.assessments_of(comparison)
     if rows:
         console.print()
-        _table(console, headings, rows, left=(0, 1))
+        write_table(console, headings, rows, left=(0, 1))
     for verdict, headline, lines in labels.sentences(comparison):
         console.print()
-        console.print(escape(headline), style=_STYLES[verdict], highlight=False)
+        console.print(escape(headline), style=STYLES[verdict], highlight=False)
         for line in lines:
             console.print(f"  {escape(line)}", highlight=False)
     for explanation in comparison.explanations:
@@ -58,9 +58,10 @@ def write(comparison: Result, console: Console) -> None:
         console.print(escape(line), style="dim", highlight=False)
 
 
-def _table(
-    console: Console, headings: list[str], rows: list[list[str]], *, left: tuple[int, int]
+def write_table(
+    console: Console, headings: list[str], rows: list[list[str]], *, left: tuple[int, ...]
 ) -> None:
+    """Write a table; the columns `left` are text, all others numbers."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for index, heading in enumerate(headings):
         justify: Literal["left", "right"] = "left" if index in left else "right"

@@ -109,6 +109,11 @@ def from_time(start_ms: int | None) -> str:
     return "" if start_ms is None else f"timestamp_ms >= {start_ms}"
 
 
+def until_time(end_ms: int | None) -> str:
+    """The term of a search for traces up to a time."""
+    return "" if end_ms is None else f"timestamp_ms <= {end_ms}"
+
+
 def all_of(*terms: str) -> str:
     """The conjunction of terms."""
     return " AND ".join(term for term in terms if term.strip())

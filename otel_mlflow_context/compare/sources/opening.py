@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from otel_mlflow_context.compare.sources.base import CannotCompare, Source
+from otel_mlflow_context.compare.sources.base import CannotCompare, Experiment, Source
 from otel_mlflow_context.mlflow_client.rest import without_credentials
 from otel_mlflow_context.settings import environment_variables as env
 
@@ -37,3 +37,15 @@ def open_source(tracking_uri: str | None, *, timeout: float) -> Source:
             "server, or install mlflow, which reads other stores"
         ) from None
     return StoreSource(uri or None)
+
+
+def experiment_of(source: Source, name: str | None) -> Experiment:
+    """The experiment of a name, by default MLflow's variables'.
+
+    Raises:
+        CannotCompare: there is none.
+    """
+    # The same precedence as the exporter's: a name in code, the id, the name.
+    experiment_id = None if name else os.environ.get(env.MLFLOW_EXPERIMENT_ID)
+    name = name or os.environ.get(env.MLFLOW_EXPERIMENT_NAME) or "Default"
+    return source.experiment(name, experiment_id or None)

@@ -39,7 +39,7 @@ def is_dirty(root: Path) -> bool | None:
         RepositoryError: git refuses (a repository of somebody else's), or takes too long. It is
             killed then, with all that it started in its process group.
     """
-    output = _ask(root, _STATUS)
+    output = ask(root, _STATUS)
     return None if output is None else bool(output)
 
 
@@ -49,17 +49,27 @@ def describe(root: Path, *options: str) -> str | None:
     Raises:
         RepositoryError: as for `is_dirty`, and where there is no tag.
     """
-    output = _ask(root, ("describe", "--tags", *options))
+    output = ask(root, ("describe", "--tags", *options))
     return output.decode("utf-8", "replace").strip() if output else None
 
 
-def _ask(root: Path, arguments: Sequence[str]) -> bytes | None:
+def ask(root: Path, arguments: Sequence[str], seconds: float = _SECONDS) -> bytes | None:
+    """The output of git in the top folder of a work tree; None as for `is_dirty`.
+
+    Args:
+        root: the folder.
+        arguments: of git. What is not known beforehand stands behind ``--end-of-options``.
+        seconds: how long git may take.
+
+    Raises:
+        RepositoryError: as for `is_dirty`, and where git fails.
+    """
     executable = os.environ.get(_GIT_EXECUTABLE) or "git"
     if not shutil.which(executable) or any(name in os.environ for name in _ELSEWHERE):
         return None
-    deadline = time.monotonic() + _SECONDS
+    deadline = time.monotonic() + seconds
     if "git" not in sys.modules:
-        _check_that_git_answers(executable, deadline)
+        _check_that_git_answers(executable, deadline, seconds)
     from git import Git
 
     process = Git(root).execute(
@@ -70,10 +80,10 @@ def _ask(root: Path, arguments: Sequence[str]) -> bytes | None:
         start_new_session=True,
     )
     # `process` kills git when it is forgotten, so it is kept until git has answered.
-    return _output(process.proc, deadline)
+    return _output(process.proc, deadline, seconds)
 
 
-def _check_that_git_answers(executable: str, deadline: float) -> None:
+def _check_that_git_answers(executable: str, deadline: float, seconds: float) -> None:
     """`import git` runs `git version` without a limit of time, so it must be known to end."""
     process = subprocess.Popen(  # noqa: S603 - the same command that GitPython is going to run
         [executable, "version"],
@@ -83,15 +93,15 @@ def _check_that_git_answers(executable: str, deadline: float) -> None:
         start_new_session=True,
     )
     with process:
-        _output(process, deadline)
+        _output(process, deadline, seconds)
 
 
-def _output(process: subprocess.Popen[bytes], deadline: float) -> bytes:
+def _output(process: subprocess.Popen[bytes], deadline: float, seconds: float) -> bytes:
     try:
         output, errors = process.communicate(timeout=max(0.0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
         _kill(process)
-        raise RepositoryError(f"git did not answer within {_SECONDS:g} s") from None
+        raise RepositoryError(f"git did not answer within {seconds:g} s") from None
     if process.returncode != 0:
         reason = errors.decode("utf-8", "replace").partition("\n")[0]
         raise RepositoryError(f"git failed: {reason or process.returncode}")

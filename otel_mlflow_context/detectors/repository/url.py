@@ -36,6 +36,16 @@ _PROVIDERS: Final = {
     "gitea.com": "gitea",
     "bitbucket.org": "bitbucket",
 }
+_COMPARISONS: Final = {
+    "github": "/compare/{before}...{after}",
+    "gitlab": "/-/compare/{before}...{after}",
+    "bitbucket": "/branches/compare/{after}%0D{before}",
+    "gitea": "/compare/{before}...{after}",
+    "forgejo": "/compare/{before}...{after}",
+    "codeberg": "/compare/{before}...{after}",
+    "azure": "/branchCompare?baseVersion=GC{before}&targetVersion=GC{after}",
+}
+"""The end of the page that compares two commits, by the software of the host."""
 
 # Far more than any real remote; keeps a hostile one cheap.
 _MAX_LENGTH: Final = 2_000
@@ -90,6 +100,26 @@ def owner_and_name(url: str) -> tuple[str | None, str]:
 def provider(url: str) -> str | None:
     """The value of ``vcs.provider.name`` for a browsable URL; None for a host of one's own."""
     return _PROVIDERS.get(url.partition("://")[2].partition("/")[0])
+
+
+def comparison_url(url: str, before: str, after: str) -> str | None:
+    """The page of a repository's host that compares two commits.
+
+    A host of one's own is known by its name: ``gitlab.example.com``.
+
+    Args:
+        url: of the repository, as `browsable_url` makes it.
+        before, after: the ids of the commits.
+
+    >>> comparison_url("https://gitlab.example.com/acme/shop", "9f1c3aa", "77b0e12")
+    'https://gitlab.example.com/acme/shop/-/compare/9f1c3aa...77b0e12'
+    """
+    host = url.partition("://")[2].partition("/")[0].partition(":")[0]
+    named = (it for label in host.split(".") for it in _COMPARISONS if it in label)
+    software = provider(url) or next(named, None)
+    if software is None:
+        return None
+    return url + _COMPARISONS[software].format(before=before, after=after)
 
 
 def _from_url(scheme: str, rest: str) -> str | None:

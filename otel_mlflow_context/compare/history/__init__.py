@@ -1,0 +1,1 @@
+"""The versions one after another, and where a change happened."""

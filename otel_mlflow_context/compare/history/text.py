@@ -1,0 +1,206 @@
+"""A history for people: the table of versions, and a sentence for each change."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import Final
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from otel_mlflow_context.compare.explain.labels import printable
+from otel_mlflow_context.compare.history.result import (
+    Bisection,
+    ChangePoint,
+    Commit,
+    Timeline,
+)
+from otel_mlflow_context.compare.metrics import COST, LATENCY, Distribution
+from otel_mlflow_context.compare.report.labels import (
+    ABSENT,
+    assessments_of,
+    label,
+    question,
+    size_of,
+)
+from otel_mlflow_context.compare.report.text import STYLES, write_table
+from otel_mlflow_context.compare.result import Group, Verdict
+from otel_mlflow_context.compare.statistics import Estimate
+from otel_mlflow_context.compare.units import DOLLARS, DURATION, SHARE, Unit
+from otel_mlflow_context.semconv import MLFLOW_GIT_COMMIT
+
+_MS_PER_S: Final = 1_000
+_SHORT: Final = 10
+"""Digits of a commit in a table."""
+_SMALLEST_P: Final = 0.001
+_SHOWN_COMMITS: Final = 20
+_INTERVAL: Final = "95 %"
+_HEADLINES: Final = {
+    Verdict.WORSE: "{} is worse",
+    Verdict.BETTER: "{} is better",
+    Verdict.DIFFERENT: "{} is different",
+}
+
+
+def as_text(history: Timeline, *, width: int) -> str:
+    """The table and the sentences, without colors."""
+    text = io.StringIO()
+    write(history, Console(file=text, width=width, color_system=None, force_terminal=False))
+    lines = (line.rstrip() for line in text.getvalue().splitlines())
+    return "\n".join(lines).strip("\n")
+
+
+def write(history: Timeline, console: Console) -> None:
+    """Write both to a console, in the colors that it has."""
+    headings, rows = table_of(history)
+    if _width(headings, rows) > console.width:
+        kept = [at for at, it in enumerate(headings) if it != _INTERVAL]
+        headings, rows = _columns(headings, kept), [_columns(row, kept) for row in rows]
+    write_table(console, headings, rows, left=(0, 1, len(headings) - 1))
+    headings, rows = assessments_of(history)
+    if rows:
+        console.print()
+        write_table(console, headings, _printable(rows), left=(0, 1))
+    console.print()
+    if not history.changes:
+        console.print("no change", style="bold", highlight=False)
+    for change in history.changes:
+        console.print(Text(headline(change, history)), style=STYLES[change.verdict])
+        for line in sentences(change, history):
+            console.print(Padding(Text(line), (0, 0, 0, 2), expand=False))
+        link = change.bisection and change.bisection.link
+        if link:  # whole, however narrow the terminal is
+            console.print(Text(f"  {printable(link)}"), soft_wrap=True)
+    console.print()
+    for line in limits(history):
+        console.print(Text(printable(line)), style="dim")
+
+
+def table_of(history: Timeline) -> tuple[list[str], list[list[str]]]:
+    """The headings and the rows of the table of versions; the key comes first, the change last."""
+    changes = {it.value: it.verdict.value for it in history.changes}
+    headings = [history.by, "first seen", "traces", "errors", _INTERVAL]
+    headings += ["p50", _INTERVAL, "p90", _INTERVAL, "cost", _INTERVAL, "change"]
+    if history.by == MLFLOW_GIT_COMMIT:
+        headings[0] = "commit"
+    rows = []
+    for version, group in history.pairs():
+        first_seen = datetime.fromtimestamp(version.first_seen_ms / _MS_PER_S, tz=timezone.utc)
+        count = f"{group.traces:,}" if group.all_counted else f">= {group.traces:,}"
+        row = [short(version.value, history), f"{first_seen:%Y-%m-%d}", count]
+        for unit, estimate in _estimates(group):
+            row += [ABSENT if estimate is None else unit.text(estimate.value)]
+            row += [interval(unit, estimate)]
+        rows.append([*row, changes.get(version.value, "")])
+    return headings, rows
+
+
+def short(value: str, history: Timeline) -> str:
+    """A version in a table: of a commit the first digits."""
+    value = printable(label(value))
+    return value[:_SHORT] if history.by == MLFLOW_GIT_COMMIT else value
+
+
+def interval(unit: Unit, estimate: Estimate | None) -> str:
+    """The interval of an estimate, with the unit once.
+
+    >>> interval(SHARE, Estimate(0.02, 0.012, 0.029)), interval(DOLLARS, Estimate(1, 0.5, 1.5))
+    ('1.2 - 2.9 %', '$0.5 - 1.5')
+    """
+    if estimate is None or estimate.low is None or estimate.high is None:
+        return ""
+    low, high = map(unit.text, (estimate.low, estimate.high))
+    if low.startswith("$"):
+        return f"{low} - {high.removeprefix('$')}"
+    suffix = high.partition(" ")[1:]
+    return f"{low.removesuffix(''.join(suffix))} - {high}"
+
+
+def headline(change: ChangePoint, history: Timeline) -> str:
+    """What a change is, in one line."""
+    return f"from {_HEADLINES[change.verdict].format(short(change.value, history))}"
+
+
+def sentences(change: ChangePoint, history: Timeline) -> list[str]:
+    """A line for each metric that changed, and for the commits between which it did."""
+    rows = {it.name: it for it in history.metrics}
+    lines = []
+    for name, it in change.shifts.items():
+        size = size_of(rows[name], it, it.after, it.before)
+        p_value = it.corrected_p_value
+        p = "p < 0.001" if p_value < _SMALLEST_P else f"p = {p_value:.3f}"
+        lines.append(printable(f"{name}: {it.verdict}, {size}, {p}"))
+    if change.bisection is not None:
+        lines += _bisection(change.bisection, change.verdict)
+    return lines
+
+
+def limits(history: Timeline) -> list[str]:
+    """What was asked, and what the answer promises."""
+    lines = [f"{question(history)}, in the order of: {history.order}"]
+    metrics = sum(it.tested for it in history.metrics)
+    if len(history.versions) < 2:  # noqa: PLR2004  # a version and another one
+        lines.append("Not enough to tell: there is one version only.")
+    else:
+        lines.append(
+            f"Any change among equal versions is marked in at most {history.level * 100:g} % of "
+            f"histories, for all {metrics} metrics together (permutation test of the largest "
+            "difference at any place, Holm's correction); intervals are of 95 % each."
+        )
+        if history.not_told:
+            names = ", ".join(history.not_told)
+            lines.append(f"Not enough traces for any change to be found: {names}.")
+    return [*lines, *history.notes]
+
+
+def _bisection(found: Bisection, verdict: Verdict) -> list[str]:
+    names = ("last commit before", "first commit since")
+    if verdict is Verdict.WORSE:
+        names = ("last good commit", "first bad commit")
+    lines = [
+        f"{name}: {_commit(it) if it else 'not known'}"
+        for name, it in zip(names, (found.before, found.after), strict=True)
+    ]
+    if found.between:
+        lines.append(f"{len(found.between):,} commits between never ran:")
+        lines += [f"  {_commit(it)}" for it in found.between[:_SHOWN_COMMITS]]
+        if len(found.between) > _SHOWN_COMMITS:
+            lines.append(f"  and {len(found.between) - _SHOWN_COMMITS:,} more")
+    elif found.between is not None and not found.note:
+        lines.append("no commit is between them")
+    if found.note:
+        lines.append(printable(f"the commits between are not known: {found.note}"))
+    return lines
+
+
+def _commit(commit: Commit) -> str:
+    return printable(f"{commit.id[:_SHORT]} {commit.subject or ''}".rstrip())
+
+
+def _estimates(group: Group) -> list[tuple[Unit, Estimate | None]]:
+    latency, cost = group.observed[LATENCY.name], group.observed[COST.name]
+    assert isinstance(latency, Distribution)  # noqa: S101  # its kind
+    assert isinstance(cost, Distribution)  # noqa: S101  # its kind
+    percentiles = latency.percentile_estimates or {}
+    return [
+        (SHARE, group.error_rate),
+        (DURATION, percentiles.get("p50")),
+        (DURATION, percentiles.get("p90")),
+        (DOLLARS, cost.mean_estimate),
+    ]
+
+
+def _columns(row: Sequence[str], kept: Sequence[int]) -> list[str]:
+    return [row[at] for at in kept]
+
+
+def _width(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    columns = zip(headings, *rows, strict=True)
+    return sum(max(map(len, it)) + 2 for it in columns) - 2
+
+
+def _printable(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    return [[printable(cell) for cell in row] for row in rows]
