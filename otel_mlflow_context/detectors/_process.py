@@ -13,9 +13,9 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from otel_mlflow_context import semconv
+from otel_mlflow_context.detectors._decision import merged
 from otel_mlflow_context.detectors._finding import Finding
-from otel_mlflow_context.detectors._sources import code_findings, uncommitted_changes
+from otel_mlflow_context.detectors._sources import Sources, code_sources, with_changes
 from otel_mlflow_context.detectors.program import process
 from otel_mlflow_context.detectors.program.command_line import Program
 
@@ -62,26 +62,26 @@ def program() -> Program:
 
 def code() -> Mapping[str, Finding]:
     """The facts of its code, without uncommitted changes. Files that cannot be read are logged."""
-    return _code()[0]
+    return merged(*_sources()[0].in_order)
 
 
 @_once
 def code_and_changes() -> Mapping[str, Finding]:
     """The same, and whether there are uncommitted changes, which starts git."""
-    findings, known_problems = _code()
+    sources, known_problems = _sources()
     problems: list[str] = []
-    changed = uncommitted_changes(program(), problems)
+    sources = with_changes(sources, program(), problems)
     if not known_problems:  # git's message would be about the same files
         _log(problems)
-    return {**findings, semconv.VCS_REF_HEAD_DIRTY: changed} if changed else findings
+    return merged(*sources.in_order)
 
 
 @_once
-def _code() -> tuple[Mapping[str, Finding], list[str]]:
+def _sources() -> tuple[Sources, list[str]]:
     problems: list[str] = []
-    findings = code_findings(program(), dirty=False, problems=problems)
+    sources = code_sources(program(), dirty=False, problems=problems)
     _log(problems)
-    return findings, problems
+    return sources, problems
 
 
 def forget() -> None:

@@ -1,16 +1,22 @@
-"""The sources of facts about the program's code, in their order of precedence, and their merge."""
+"""The sources of facts about the program's code, in their order of precedence."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, NamedTuple, TypeVar
+
+from opentelemetry.sdk.resources import OTELResourceDetector
 
 from otel_mlflow_context import semconv
+from otel_mlflow_context.detectors._decision import (
+    checkout_and_platforms,
+    has_commit,
+    merged,
+)
 from otel_mlflow_context.detectors._files import working_directory
-from otel_mlflow_context.detectors._finding import Finding
+from otel_mlflow_context.detectors._finding import Finding, findings
 from otel_mlflow_context.detectors._stamp import stamp_findings
-from otel_mlflow_context.detectors.platforms import merge_commits, platform_findings
 from otel_mlflow_context.detectors.program.command_line import Program
 from otel_mlflow_context.detectors.program.notebook import is_notebook, notebook_findings
 from otel_mlflow_context.detectors.program.package import package_findings
@@ -18,23 +24,39 @@ from otel_mlflow_context.detectors.repository.config import remote_urls
 from otel_mlflow_context.detectors.repository.files import Repository
 from otel_mlflow_context.detectors.repository.refs import read_head, read_tag
 from otel_mlflow_context.detectors.repository.url import browsable_url
+from otel_mlflow_context.facts.values import clean
 from otel_mlflow_context.settings import current_settings
 from otel_mlflow_context.settings import environment_variables as env
 
 _T = TypeVar("_T")
+_RESOURCE_VARIABLE: Final = "OTEL_RESOURCE_ATTRIBUTES"
+
+
+class Sources(NamedTuple):
+    """The findings about a program's code and about where it runs, the highest precedence first."""
+
+    opentelemetry: list[Finding]
+    checkout: list[Finding]
+    notebook: list[Finding]
+    stamp: list[Finding]
+    platforms: list[list[Finding]]
+    package: list[Finding]
+
+    @property
+    def in_order(self) -> list[list[Finding]]:
+        first = [self.opentelemetry, self.checkout, self.notebook, self.stamp]
+        return [*first, *self.platforms, self.package]
 
 
 def code_findings(
     program: Program, *, dirty: bool, problems: list[str] | None = None
 ) -> dict[str, Finding]:
     """The findings of `code_sources`, merged."""
-    return merged(*code_sources(program, dirty=dirty, problems=problems))
+    return merged(*code_sources(program, dirty=dirty, problems=problems).in_order)
 
 
-def code_sources(
-    program: Program, *, dirty: bool, problems: list[str] | None = None
-) -> list[list[Finding]]:
-    """The findings about the program's code by source, the highest precedence first.
+def code_sources(program: Program, *, dirty: bool, problems: list[str] | None = None) -> Sources:
+    """The findings about the program's code by source.
 
     Args:
         program: whose code it is.
@@ -42,18 +64,40 @@ def code_sources(
         problems: a message is added for each file that is there and cannot be read.
     """
     problems = [] if problems is None else problems
-    repository = list(repository_findings(program, problems))
-    if dirty and (changed := uncommitted_changes(program, problems)):
-        repository.append(changed)
-    made_by_platform = merge_commits(os.environ)
-    return [
-        # A merge commit that a platform made for a build is in no history: its head is.
-        [it for it in repository if it.value not in made_by_platform],
-        *([notebook_findings(os.environ)] if is_notebook(program) else []),
+    checkout, platforms = checkout_and_platforms(
+        program, list(repository_findings(program, problems))
+    )
+    sources = Sources(
+        _opentelemetry_findings(),
+        checkout,
+        notebook_findings(os.environ) if is_notebook(program) else [],
         stamp_findings(program, _environment(), working_directory()),
-        *platform_findings(os.environ),
+        platforms,
         package_findings(program),
-    ]
+    )
+    return with_changes(sources, program, problems) if dirty else sources
+
+
+def with_changes(sources: Sources, program: Program, problems: list[str]) -> Sources:
+    """The same, with the uncommitted changes that git finds, where the commit is the checkout's."""
+    if not has_commit(sources.checkout):
+        return sources
+    changed = uncommitted_changes(program, problems)
+    return sources._replace(checkout=[*sources.checkout, changed]) if changed else sources
+
+
+def _opentelemetry_findings() -> list[Finding]:
+    """The facts of the code in OTEL_RESOURCE_ATTRIBUTES."""
+    attributes = {
+        name: value
+        for name, value in OTELResourceDetector().detect().attributes.items()
+        if name.startswith(semconv.VCS_PREFIX) and clean(value)
+    }
+    found = findings(_RESOURCE_VARIABLE, attributes)
+    commit = attributes.get(semconv.VCS_REF_HEAD_REVISION)
+    if commit and not has_commit(found):  # of another form, and still the one that counts
+        found.append(Finding(semconv.VCS_REF_HEAD_REVISION, str(commit), _RESOURCE_VARIABLE))
+    return found
 
 
 def repository_findings(program: Program, problems: list[str]) -> Iterator[Finding]:
@@ -92,28 +136,6 @@ def uncommitted_changes(program: Program, problems: list[str]) -> Finding | None
     if is_changed is None:
         return None
     return Finding(semconv.VCS_REF_HEAD_DIRTY, is_changed, "git status")
-
-
-def merged(*sources: Iterable[Finding], conflicts: list[str] | None = None) -> dict[str, Finding]:
-    """For each attribute the first finding, as far as all are of one commit.
-
-    A source with another commit than one before it is about another checkout: none of its
-    findings counts, nor its version, and a message is added to `conflicts`.
-    """
-    result: dict[str, Finding] = {}
-    for source in sources:
-        found = {finding.attribute: finding for finding in source}
-        theirs, ours = (of.get(semconv.VCS_REF_HEAD_REVISION) for of in (found, result))
-        if theirs and ours and not _is_same(str(theirs.value), str(ours.value)):
-            if conflicts is not None:
-                conflicts.append(f"{theirs.source} names another commit than {ours.source}")
-            continue
-        result = found | result
-    return result
-
-
-def _is_same(commit: str, other: str) -> bool:
-    return commit.startswith(other) or other.startswith(commit)  # one may be shortened
 
 
 def _environment() -> Mapping[str, str]:

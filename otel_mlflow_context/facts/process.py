@@ -12,6 +12,8 @@ from otel_mlflow_context.semconv import (
     MLFLOW_SOURCE_TYPE,
     PROCESS_FACTS,
     SERVICE_NAME,
+    VCS_PREFIX,
+    VCS_REF_HEAD_REVISION,
 )
 from otel_mlflow_context.settings import Settings
 
@@ -30,7 +32,7 @@ def process_facts(layers: Iterable[Mapping[str, object]], settings: Settings) ->
             default service name count as absent.
         settings: `metadata_keys` and `source_type` are used.
     """
-    layers = [_without_defaults(layer) for layer in layers]
+    layers = _of_one_commit([_without_defaults(layer) for layer in layers])
     facts = {
         fact.attribute: value
         for fact in PROCESS_FACTS
@@ -43,6 +45,28 @@ def process_facts(layers: Iterable[Mapping[str, object]], settings: Settings) ->
         key: value for key in settings.metadata_keys if (value := _first(layers, key)) is not None
     }
     return merge_facts(facts, attributes_from_metadata(declared, settings.metadata_keys))
+
+
+def _of_one_commit(layers: Iterable[Mapping[str, object]]) -> list[Mapping[str, object]]:
+    """The layers, without the facts of another commit than the first that is named."""
+    result: list[Mapping[str, object]] = []
+    ours: str | None = None
+    for layer in layers:
+        theirs = _first([layer], VCS_REF_HEAD_REVISION)
+        is_other = ours and theirs and not is_same_commit(ours, theirs)
+        ours = ours or theirs
+        result.append(_without_code(layer) if is_other else layer)
+    return result
+
+
+def _without_code(layer: Mapping[str, object]) -> Mapping[str, object]:
+    return {key: value for key, value in layer.items() if not key.startswith(VCS_PREFIX)}
+
+
+def is_same_commit(commit: str, other: str) -> bool:
+    """Whether two ids are of one commit; either may be shortened."""
+    commit, other = commit.lower(), other.lower()
+    return commit.startswith(other) or other.startswith(commit)
 
 
 def _without_defaults(attributes: Mapping[str, object]) -> Mapping[str, object]:

@@ -27,7 +27,8 @@ def row(platform: Platform) -> str:
         f"`{name}`" + ("" if wanted is True else " unset" if wanted is False else f"=`{wanted}`")
         for name, wanted in platform.conditions.items()
     )
-    values = [
+    values = [f"workspace: `{platform.workspace}`"] if platform.workspace else []
+    values += [
         f"{fact}: {', '.join(dict.fromkeys(f'`{it}`' for it in variables_of(' '.join(readings))))}"
         for fact, readings in platform.readings.items()
         if fact != "cloud"

@@ -10,9 +10,10 @@ from typing import Any, Final
 from opentelemetry.sdk.resources import OTELResourceDetector
 
 from otel_mlflow_context import semconv
+from otel_mlflow_context.detectors._decision import merged
 from otel_mlflow_context.detectors._files import working_directory
 from otel_mlflow_context.detectors._finding import Finding
-from otel_mlflow_context.detectors._sources import code_sources, merged
+from otel_mlflow_context.detectors._sources import code_sources
 from otel_mlflow_context.detectors.deployment import variable_findings
 from otel_mlflow_context.detectors.program.command_line import Program, program_of
 from otel_mlflow_context.detectors.program.launchers import NOTEBOOK_KERNELS
@@ -102,7 +103,7 @@ def describe(command_line: Sequence[str] = ()) -> Description:
     sources = [
         _opentelemetry_findings(),
         variable_findings(os.environ),
-        *code_sources(program, dirty=current_settings().dirty, problems=problems),
+        *code_sources(program, dirty=current_settings().dirty, problems=problems).in_order,
         _source_findings(program),
     ]
     facts = process_facts(

@@ -17,14 +17,13 @@ from typing import Final
 from opentelemetry.sdk.resources import OTELResourceDetector
 
 from otel_mlflow_context import semconv
+from otel_mlflow_context.detectors._decision import checkout_and_platforms, merged
 from otel_mlflow_context.detectors._finding import Finding, checked, findings
 from otel_mlflow_context.detectors._sources import (
-    merged,
     repository_findings,
     uncommitted_changes,
 )
 from otel_mlflow_context.detectors._stamp import FIELDS, FILE_NAME, SCHEMA
-from otel_mlflow_context.detectors.platforms import merge_commits, platform_findings
 from otel_mlflow_context.detectors.program.command_line import Program
 from otel_mlflow_context.detectors.program.package import package_findings
 from otel_mlflow_context.detectors.repository.command import describe
@@ -50,12 +49,14 @@ def current_findings(directory: Path, program: Program) -> list[Finding]:
         directory: a folder of the checkout.
         program: whose package is read. It is not the running program, which is a build tool.
     """
-    made_by_platform = merge_commits(os.environ)
+    checkout, platforms = checkout_and_platforms(
+        Program(directory=directory), checkout_findings(directory)
+    )
     conflicts: list[str] = []
     found = merged(
         _variable_findings(),
-        [it for it in checkout_findings(directory) if it.value not in made_by_platform],
-        *platform_findings(os.environ),
+        checkout,
+        *platforms,
         package_findings(program),
         conflicts=conflicts,
     )

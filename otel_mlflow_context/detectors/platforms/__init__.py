@@ -8,28 +8,45 @@ is no network call, and one file is read: the event of a pull request in GitHub 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from otel_mlflow_context.detectors._finding import Finding
 from otel_mlflow_context.detectors.platforms.ci import CI
 from otel_mlflow_context.detectors.platforms.hosting import HOSTING
 from otel_mlflow_context.detectors.platforms.lookup import (
+    Change,
+    change_of,
     findings_of,
     is_known,
-    merge_commit,
     rows,
+    workspace_of,
 )
 
-PLATFORMS: Final = (*rows(HOSTING), *rows(CI))
+_CI: Final = tuple(rows(CI))
+PLATFORMS: Final = (*rows(HOSTING), *_CI)
 """What runs the process comes before what built it. More than one may apply."""
 
 
-def platform_findings(environ: Mapping[str, str]) -> list[list[Finding]]:
-    """The findings of each platform that a process is on, in their order. Never raises."""
-    return [findings_of(row, environ) for row in PLATFORMS if is_known(row, environ)]
+class DetectedPlatform(NamedTuple):
+    """A platform that a process is on, as its variables describe it."""
+
+    findings: list[Finding]
+    is_ci: bool
+    workspace: str | None
+    """The folder of the code that it builds, as its variable has it."""
+    change: Change | None
+    """The proposed change that it builds."""
 
 
-def merge_commits(environ: Mapping[str, str]) -> frozenset[str]:
-    """Commits that a platform made and checked out in place of a pull request's head."""
-    commits = (merge_commit(row, environ) for row in PLATFORMS if is_known(row, environ))
-    return frozenset(filter(None, commits))
+def detected_platforms(environ: Mapping[str, str]) -> list[DetectedPlatform]:
+    """The platforms that a process is on, in the order of `PLATFORMS`. Never raises."""
+    return [
+        DetectedPlatform(
+            findings_of(row, environ),
+            row in _CI,
+            workspace_of(row, environ),
+            change_of(row, environ),
+        )
+        for row in PLATFORMS
+        if is_known(row, environ)
+    ]

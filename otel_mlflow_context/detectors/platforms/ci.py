@@ -9,6 +9,8 @@ GitHub Actions  https://docs.github.com/en/actions/reference/workflows-and-actio
     # A merge of the pull request is checked out; only the event knows its head. For
     # `pull_request_target` the head is named too, but the base is what runs.
     known by          GITHUB_ACTIONS=true
+    workspace         GITHUB_WORKSPACE
+    head of merge     second
     commit            GITHUB_SHA
     commit of change  {GITHUB_EVENT_PATH|head_in_event}
     branch            GITHUB_REF:refs/heads/
@@ -20,6 +22,7 @@ GitLab CI/CD  https://docs.gitlab.com/ci/variables/predefined_variables/
     # CI_MERGE_REQUEST_SOURCE_BRANCH_SHA is set in merged results pipelines only.
     # CI_REPOSITORY_URL holds a token.
     known by          GITLAB_CI=true
+    workspace         CI_PROJECT_DIR
     commit            CI_COMMIT_SHA
     commit of change  CI_MERGE_REQUEST_SOURCE_BRANCH_SHA
     branch            CI_MERGE_REQUEST_SOURCE_BRANCH_NAME
@@ -31,6 +34,7 @@ GitLab CI/CD  https://docs.gitlab.com/ci/variables/predefined_variables/
 Azure Pipelines  https://learn.microsoft.com/azure/devops/pipelines/build/variables
     # A pull request at GitHub has a number of its own beside the id.
     known by          TF_BUILD=true
+    workspace         BUILD_SOURCESDIRECTORY
     commit            BUILD_SOURCEVERSION
     commit of change  SYSTEM_PULLREQUEST_SOURCECOMMITID
     branch            BUILD_SOURCEBRANCH:refs/heads/
@@ -41,6 +45,7 @@ Azure Pipelines  https://learn.microsoft.com/azure/devops/pipelines/build/variab
     environment       ENVIRONMENT_NAME
 Bitbucket Pipelines  https://support.atlassian.com/bitbucket-cloud/docs/variables-and-secrets/
     known by          BITBUCKET_BUILD_NUMBER
+    workspace         BITBUCKET_CLONE_DIR
     commit            BITBUCKET_COMMIT
     branch            BITBUCKET_BRANCH
     tag               BITBUCKET_TAG
@@ -50,6 +55,7 @@ Bitbucket Pipelines  https://support.atlassian.com/bitbucket-cloud/docs/variable
 Buildkite  https://buildkite.com/docs/pipelines/configure/environment-variables
     # The commit may be HEAD, and the branch of a tag's build is the tag.
     known by          BUILDKITE=true
+    workspace         BUILDKITE_BUILD_CHECKOUT_PATH
     commit            BUILDKITE_COMMIT
     branch            BUILDKITE_BRANCH
     tag               BUILDKITE_TAG
@@ -58,6 +64,7 @@ Buildkite  https://buildkite.com/docs/pipelines/configure/environment-variables
 CircleCI  https://circleci.com/docs/reference/variables/
     # The number is there for pull requests from forks only, the URL for all.
     known by          CIRCLECI=true
+    workspace         CIRCLE_WORKING_DIRECTORY
     commit            CIRCLE_SHA1
     branch            CIRCLE_BRANCH
     tag               CIRCLE_TAG
@@ -65,8 +72,11 @@ CircleCI  https://circleci.com/docs/reference/variables/
     change            CIRCLE_PR_NUMBER CIRCLE_PULL_REQUEST
 Jenkins  https://www.jenkins.io/doc/book/pipeline/jenkinsfile/#using-environment-variables
     # GIT_* are the git plugin's (https://plugins.jenkins.io/git/), the others those of a
-    # multibranch project, where the branch is PR-5 in a change.
+    # multibranch project, where the branch is PR-5 in a change. It merges the target into
+    # the head, GitHub the head into the target; both are checked out by the same variables.
     known by          JENKINS_URL
+    workspace         WORKSPACE
+    head of merge     beside CHANGE_TARGET
     commit            GIT_COMMIT
     branch            BRANCH_NAME GIT_LOCAL_BRANCH GIT_BRANCH:origin/ GIT_BRANCH
     branch of change  CHANGE_BRANCH
@@ -76,6 +86,7 @@ Jenkins  https://www.jenkins.io/doc/book/pipeline/jenkinsfile/#using-environment
 Travis CI  https://docs.travis-ci.com/user/environment-variables/
     # TRAVIS_REPO_SLUG leaves open at which host the repository is.
     known by          TRAVIS=true
+    workspace         TRAVIS_BUILD_DIR
     commit            TRAVIS_COMMIT
     commit of change  TRAVIS_PULL_REQUEST_SHA
     branch            TRAVIS_BRANCH
@@ -84,6 +95,7 @@ Travis CI  https://docs.travis-ci.com/user/environment-variables/
     change            TRAVIS_PULL_REQUEST
 AppVeyor  https://www.appveyor.com/docs/environment-variables/
     known by          APPVEYOR=true
+    workspace         APPVEYOR_BUILD_FOLDER
     commit            APPVEYOR_REPO_COMMIT
     commit of change  APPVEYOR_PULL_REQUEST_HEAD_COMMIT
     branch            APPVEYOR_REPO_BRANCH
@@ -94,6 +106,7 @@ AppVeyor  https://www.appveyor.com/docs/environment-variables/
 Bitrise  https://docs.bitrise.io/en/bitrise-ci/references/available-environment-variables.html
     # The commit is there where a webhook told it, else after the step that clones.
     known by          BITRISE_IO=true
+    workspace         BITRISE_SOURCE_DIR
     commit            BITRISE_GIT_COMMIT GIT_CLONE_COMMIT_HASH
     branch            BITRISE_GIT_BRANCH
     tag               BITRISE_GIT_TAG
@@ -111,6 +124,7 @@ Buddy  https://buddy.works/docs/pipelines/variables/default-variables
 Drone  https://docs.drone.io/pipeline/environment/reference/
     # DRONE_BRANCH is the target of a pull request.
     known by          DRONE=true
+    workspace         DRONE_WORKSPACE
     commit            DRONE_COMMIT_SHA
     branch            DRONE_SOURCE_BRANCH DRONE_BRANCH
     branch of change  DRONE_SOURCE_BRANCH
@@ -121,6 +135,7 @@ Drone  https://docs.drone.io/pipeline/environment/reference/
 AWS CodeBuild  https://docs.aws.amazon.com/codebuild/latest/userguide/build-env-ref-env-vars.html
     # From CodePipeline, the source may be in S3: then there is no commit and no repository.
     known by          CODEBUILD_BUILD_ID
+    workspace         CODEBUILD_SRC_DIR
     commit            CODEBUILD_RESOLVED_SOURCE_VERSION
     branch            CODEBUILD_WEBHOOK_HEAD_REF:refs/heads/
     tag               CODEBUILD_WEBHOOK_HEAD_REF:refs/tags/

@@ -8,8 +8,8 @@ HOSTING: Final = """\
 Heroku  https://devcenter.heroku.com/articles/dyno-metadata
     # With `heroku labs:enable runtime-dyno-metadata` and `runtime-dyno-build-metadata`, or in
     # a review app (https://devcenter.heroku.com/articles/github-integration-review-apps).
-    # Not by DYNO, which others set too.
-    known by          HEROKU_APP_NAME
+    # The name alone may be a deploy script's target, and DYNO is set by others too.
+    known by          HEROKU_APP_NAME DYNO
     commit            HEROKU_BUILD_COMMIT HEROKU_SLUG_COMMIT
     branch            HEROKU_BRANCH
     change            HEROKU_PR_NUMBER
@@ -55,7 +55,7 @@ Modal  https://modal.com/docs/guide/environment_variables
     cloud provider    {MODAL_CLOUD_PROVIDER|modal_cloud}
 Koyeb  https://www.koyeb.com/docs/build-and-deploy/environment-variables
     # KOYEB_GIT_REPOSITORY has no scheme: github.com/acme/shop.
-    known by          KOYEB_SERVICE_NAME
+    known by          KOYEB_SERVICE_NAME KOYEB_REGIONAL_DEPLOYMENT_ID
     commit            KOYEB_GIT_SHA
     branch            KOYEB_GIT_BRANCH
     repository        KOYEB_GIT_REPOSITORY https://{KOYEB_GIT_REPOSITORY}
@@ -78,7 +78,8 @@ Hugging Face Spaces  https://huggingface.co/docs/hub/spaces-overview#helper-envi
     service           SPACE_REPO_NAME
 Dagster+  https://docs.dagster.io/dagster-plus/managing-deployments/reserved-environment-variables
     # A deployment is what others call an environment. The commit is a branch deployment's.
-    known by          DAGSTER_CLOUD_DEPLOYMENT_NAME
+    # The name alone is a setting of its command line too.
+    known by          DAGSTER_CLOUD_DEPLOYMENT_NAME DAGSTER_CLOUD_IS_BRANCH_DEPLOYMENT
     commit            DAGSTER_CLOUD_GIT_SHA
     branch            DAGSTER_CLOUD_GIT_BRANCH
     change            DAGSTER_CLOUD_PULL_REQUEST_ID
@@ -96,19 +97,19 @@ Databricks compute  https://docs.databricks.com/en/init-scripts/environment-vari
 Google Cloud Functions  https://cloud.google.com/functions/docs/configuring/env-var
     # 2nd generation; the first has no Python that we run on. The region is known only to the
     # metadata server, here and below.
-    known by          FUNCTION_TARGET K_SERVICE !KUBERNETES_SERVICE_HOST
+    known by          FUNCTION_TARGET K_SERVICE K_REVISION !KUBERNETES_SERVICE_HOST
     deployment        K_REVISION
     service           K_SERVICE
     cloud             gcp/gcp_cloud_functions
 Google Cloud Run service  https://cloud.google.com/run/docs/container-contract#env-vars
     # Knative in a cluster of one's own sets the same variables.
-    known by          K_SERVICE !FUNCTION_TARGET !KUBERNETES_SERVICE_HOST
+    known by          K_SERVICE K_REVISION !FUNCTION_TARGET !KUBERNETES_SERVICE_HOST
     deployment        K_REVISION
     service           K_SERVICE
     cloud             gcp/gcp_cloud_run
 Google Cloud Run job  https://cloud.google.com/run/docs/container-contract#jobs-env-vars
     # CLOUD_RUN_EXECUTION is one run of the job, not its deployment.
-    known by          CLOUD_RUN_JOB
+    known by          CLOUD_RUN_JOB CLOUD_RUN_EXECUTION
     service           CLOUD_RUN_JOB
     cloud             gcp/gcp_cloud_run
 Google App Engine  https://cloud.google.com/appengine/docs/standard/python3/runtime#environment_variables
@@ -119,7 +120,7 @@ Google App Engine  https://cloud.google.com/appengine/docs/standard/python3/runt
     cloud             gcp/gcp_app_engine
 AWS Lambda  https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
     # Vercel runs on it, with names of functions that mean nothing outside.
-    known by          AWS_LAMBDA_FUNCTION_NAME !VERCEL
+    known by          AWS_LAMBDA_FUNCTION_NAME LAMBDA_TASK_ROOT !VERCEL
     deployment        AWS_LAMBDA_FUNCTION_VERSION
     region            AWS_REGION
     service           AWS_LAMBDA_FUNCTION_NAME
@@ -136,24 +137,24 @@ Amazon SageMaker training  https://docs.aws.amazon.com/sagemaker/latest/dg/your-
     region            AWS_REGION
     cloud             aws
 Azure Functions  https://learn.microsoft.com/azure/azure-functions/functions-app-settings
-    known by          FUNCTIONS_WORKER_RUNTIME WEBSITE_SITE_NAME
-    environment       WEBSITE_SLOT_NAME
+    known by          FUNCTIONS_WORKER_RUNTIME WEBSITE_SITE_NAME WEBSITE_HOSTNAME
+    environment       {WEBSITE_SLOT_NAME|slot}
     region            REGION_NAME
     service           WEBSITE_SITE_NAME
     cloud             azure/azure.functions
 Azure App Service  https://learn.microsoft.com/azure/app-service/reference-app-settings
-    known by          WEBSITE_SITE_NAME !FUNCTIONS_WORKER_RUNTIME
-    environment       WEBSITE_SLOT_NAME
+    known by          WEBSITE_SITE_NAME WEBSITE_INSTANCE_ID !FUNCTIONS_WORKER_RUNTIME
+    environment       {WEBSITE_SLOT_NAME|slot}
     region            REGION_NAME
     service           WEBSITE_SITE_NAME
     cloud             azure/azure.app_service
 Azure Container Apps  https://learn.microsoft.com/azure/container-apps/environment-variables#apps
-    known by          CONTAINER_APP_NAME
+    known by          CONTAINER_APP_NAME CONTAINER_APP_REPLICA_NAME
     deployment        CONTAINER_APP_REVISION
     service           CONTAINER_APP_NAME
     cloud             azure/azure.container_apps
 Azure Container Apps job  https://learn.microsoft.com/azure/container-apps/environment-variables#jobs
-    known by          CONTAINER_APP_JOB_NAME
+    known by          CONTAINER_APP_JOB_NAME CONTAINER_APP_JOB_EXECUTION_NAME
     service           CONTAINER_APP_JOB_NAME
     cloud             azure/azure.container_apps
 Kubernetes  https://kubernetes.io/docs/concepts/containers/container-environment/

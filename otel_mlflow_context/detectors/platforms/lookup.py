@@ -9,7 +9,12 @@ indented, a line for each fact that it knows:
         commit            GITHUB_SHA
 
 - ``known by`` comes first: variables that must all be set; ``NAME=value`` to this value, in any
-  case; ``!NAME`` must not be set.
+  case; ``!NAME`` must not be set. A name that people and deploy scripts set too, as the target of
+  a deployment, needs a second variable beside it that only the platform sets.
+- ``workspace`` is the variable with the folder of the code that is built: the facts of the code are
+  those of the programs in there.
+- ``head of merge`` is for a platform that checks out its merge of a change, without a variable for
+  the head: ``second`` parent; or ``beside NAME``, the parent that is not the head of that branch.
 - A fact of `FACTS` has readings with spaces between them, of which the first with a usable value
   wins; a second line of the same fact adds to the first. A reading is ``NAME``; ``NAME:prefix``,
   the value without the prefix, and nothing where it begins otherwise; or a template like
@@ -29,7 +34,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from otel_mlflow_context import semconv
 from otel_mlflow_context.detectors._files import read_text
@@ -56,6 +61,7 @@ FACTS: Final[Mapping[str, str]] = {
 
 _ROW: Final = re.compile(
     r"^(?P<name>\S.*?)  (?P<page>\S+)\n(?: +#.*\n)* +known by +(?P<known_by>.*)\n"
+    r"(?: +workspace +(?P<workspace>.*)\n)?(?: +head of merge +(?P<head_of_merge>.*)\n)?"
     r"(?P<facts>(?: .*\n)*)",
     re.MULTILINE,
 )
@@ -69,6 +75,8 @@ class Platform:
     name: str
     page: str
     known_by: str
+    workspace: str | None
+    head_of_merge: str | None
     facts: str
 
     @property
@@ -131,16 +139,36 @@ def findings_of(row: Platform, environ: Mapping[str, str]) -> list[Finding]:
     return [*found.values(), *cloud]
 
 
-def merge_commit(row: Platform, environ: Mapping[str, str]) -> str | None:
-    """The commit that a platform made and checked out in place of a pull request's head.
+class Change(NamedTuple):
+    """The proposed change that a platform builds."""
 
-    None where the head is not known. Never raises.
-    """
+    head: Finding | None
+    """The commit that was proposed."""
+    commit: Finding | None
+    """The commit that is checked out, as far as the platform knows: the head, or a merge of it."""
+    target: str | None
+    """The branch that it goes into, where that tells the parents of a merge apart."""
+    is_second: bool
+    """In a merge, the head is the second parent."""
+
+
+def change_of(row: Platform, environ: Mapping[str, str]) -> Change | None:
+    """The change that a platform builds; None where it builds none. Never raises."""
     readings = row.readings
     if not _first("change", readings, environ):
         return None
-    head, merge = (_first(fact, readings, environ) for fact in ("commit of change", "commit"))
-    return str(merge.value) if head and merge and head.value != merge.value else None
+    how, _, target = (row.head_of_merge or "").partition(" ")
+    return Change(
+        _first("commit of change", readings, environ),
+        _first("commit", readings, environ),
+        (target and environ.get(target, "").strip()) or None,
+        how == "second",
+    )
+
+
+def workspace_of(row: Platform, environ: Mapping[str, str]) -> str | None:
+    """The folder of the code that a platform builds, as its variable has it."""
+    return environ.get(row.workspace, "").strip() or None if row.workspace else None
 
 
 def variables_of(reading: str) -> tuple[str, ...]:
@@ -241,6 +269,7 @@ def _head_in_event(path: str) -> str | None:
 
 FORMS: Final[Mapping[str, Callable[[str], str | None]]] = {
     "host": lambda provider: _HOSTS.get(provider.lower()),
+    "slot": lambda name: None if name.lower() == "production" else name,
     "modal_cloud": lambda text: _MODAL_CLOUDS.get(text.lower().removeprefix("cloud_provider_")),
     "head_in_event": _head_in_event,
 }

@@ -95,7 +95,7 @@ def _editable(directory: Path) -> Path | None:
     if not any(is_file(folder / name) for folder in around for name in _PROJECT_FILES):
         return None
     infos = itertools.chain.from_iterable(_installed_from_url(folder) for folder in sys.path)
-    folders = {_source_folder(info): info for info in infos}
+    folders = {_editable_folder(info): info for info in infos}
     return next((folders[folder] for folder in around if folder in folders), None)
 
 
@@ -111,10 +111,17 @@ def _installed_from_url(folder: str) -> Iterator[Path]:
             yield Path(folder, name)
 
 
-def _source_folder(info: Path) -> Path | None:
+def _editable_folder(info: Path) -> Path | None:
+    dir_info = direct_url_of(info).get("dir_info")
+    is_editable = isinstance(dir_info, dict) and dir_info.get("editable")
+    return source_folder_of(info) if is_editable else None
+
+
+def source_folder_of(info: Path) -> Path | None:
+    """The folder that a distribution was installed from; None where it comes from elsewhere."""
     direct_url = direct_url_of(info)
     try:
-        if not direct_url.get("dir_info", {}).get("editable"):
+        if "dir_info" not in direct_url:
             return None
         path = unquote(urlsplit(direct_url["url"]).path)
     except (ValueError, KeyError, AttributeError, TypeError):  # no installer wrote this

@@ -60,7 +60,7 @@ def read_head(repository: Repository) -> Head:
     """
     ref = "HEAD"
     for _ in range(_MAX_SYMREFS):
-        text = _read_ref(repository, ref)
+        text = read_ref(repository, ref)
         branch = ref.removeprefix(_BRANCHES) if ref.startswith(_BRANCHES) else None
         if text is None or _COMMIT.fullmatch(text):
             return Head(branch, text)
@@ -72,7 +72,7 @@ def read_head(repository: Repository) -> Head:
     raise RepositoryError("HEAD leads through too many symbolic refs")
 
 
-def _read_ref(repository: Repository, ref: str) -> str | None:
+def read_ref(repository: Repository, ref: str) -> str | None:
     """A commit, ``ref: `` and another ref, or None for a branch without a commit."""
     if ref == "HEAD":
         with suppress(OSError):  # most often: it is no symbolic link
@@ -112,6 +112,24 @@ def _packed_commit(packed_refs: Path, ref: str) -> str | None:
             if not chunk:
                 return None
     raise RepositoryError("packed-refs is too large")
+
+
+# --- Parents -------------------------------------------------------------------------------------
+
+_PARENT: Final = re.compile(rb"^parent ([0-9a-f]{40,64})$", re.MULTILINE)
+_MAX_COMMIT: Final = 4_096
+"""Bytes of a commit's object, of which its parents are at the start."""
+
+
+def read_parents(repository: Repository, commit: str) -> tuple[str, ...]:
+    """The parents of a commit; none where its object is in a pack.
+
+    Raises:
+        RepositoryError, OSError: the object cannot be read.
+    """
+    content = _loose_object(repository.common_dir / "objects", commit, _MAX_COMMIT)
+    headers, _, _ = content.partition(b"\n\n")
+    return tuple(parent.decode() for parent in _PARENT.findall(headers))
 
 
 # --- Tags ----------------------------------------------------------------------------------------
@@ -183,7 +201,7 @@ def _packed_tags(packed_refs: Path, commit: str) -> Iterator[tuple[str, bool]]:
 def _target_of_tag(objects: Path, tag: str) -> str | None:
     """What an annotated tag is a tag of; None for an object that is not in a file of its own."""
     for _ in range(_MAX_SYMREFS):
-        content = _loose_object(objects, tag)
+        content = _loose_object(objects, tag, _MAX_TAG)
         found = _TAG.match(content)
         if found is None:
             return None
@@ -196,12 +214,12 @@ def _target_of_tag(objects: Path, tag: str) -> str | None:
 _TAG: Final = re.compile(rb"tag \d+\0object (?P<target>[0-9a-f]{40,64})\ntype (?P<type>\w+)\n")
 
 
-def _loose_object(objects: Path, object_id: str) -> bytes:
+def _loose_object(objects: Path, object_id: str, max_length: int) -> bytes:
     """The beginning of an object, with its type; empty where there is no file for it."""
     for folder in islice(_object_folders(objects), _MAX_ALTERNATES):
         if compressed := read_bytes(folder / object_id[:2] / object_id[2:], _CHUNK):
             with suppress(zlib.error):
-                return zlib.decompressobj().decompress(compressed, _MAX_TAG)
+                return zlib.decompressobj().decompress(compressed, max_length)
     return b""
 
 
@@ -222,11 +240,13 @@ def _uses_reftable(repository: Repository) -> bool:
 
 def _read_from_reftable(repository: Repository, ref: str) -> str | None:
     from otel_mlflow_context.detectors.repository.reftable import (
-        read_ref,  # hardly any repository has one
+        read_ref as read_ref_of_table,  # hardly any repository has one
     )
 
     is_shared = ref.startswith("refs/")
-    return read_ref((repository.common_dir if is_shared else repository.git_dir) / "reftable", ref)
+    return read_ref_of_table(
+        (repository.common_dir if is_shared else repository.git_dir) / "reftable", ref
+    )
 
 
 def _reftable_tags(repository: Repository) -> Iterator[tuple[str, list[str]]]:

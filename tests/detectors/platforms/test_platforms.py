@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_mlflow_context.detectors.platforms import PLATFORMS, merge_commits, platform_findings
+from otel_mlflow_context.detectors.platforms import PLATFORMS, detected_platforms
 from otel_mlflow_context.detectors.platforms.ci import CI
 from otel_mlflow_context.detectors.platforms.hosting import HOSTING
 from otel_mlflow_context.detectors.platforms.lookup import FACTS, is_known, variables_of
@@ -38,7 +38,14 @@ PLATFORM = "cloud.platform"
 
 def all_findings(environ):
     """Of all platforms, in their order."""
-    return [finding for of_platform in platform_findings(environ) for finding in of_platform]
+    return [finding for it in detected_platforms(environ) for finding in it.findings]
+
+
+def merge_commits(environ):
+    """The commits that platforms have made of a change, as far as the head is known too."""
+    changes = [it.change for it in detected_platforms(environ) if it.change]
+    known = [it for it in changes if it.head and it.commit]
+    return {it.commit.value for it in known if it.commit.value != it.head.value}
 
 
 def platforms(environ):
@@ -92,6 +99,7 @@ DOCUMENTED = [
     (
         "Heroku",
         {
+            "DYNO": "web.1",
             "HEROKU_APP_NAME": "example-app-pr-5",
             "HEROKU_SLUG_COMMIT": HEROKU,
             "HEROKU_BRANCH": "feature",
@@ -350,6 +358,7 @@ DOCUMENTED = [
             "AWS_LAMBDA_FUNCTION_VERSION": "7",
             "AWS_REGION": "us-east-2",
             "AWS_EXECUTION_ENV": "AWS_Lambda_python3.12",
+            "LAMBDA_TASK_ROOT": "/var/task",
             "AWS_SECRET_ACCESS_KEY": "a secret",
         },
         {
@@ -389,11 +398,12 @@ DOCUMENTED = [
             "FUNCTIONS_WORKER_RUNTIME": "python",
             "FUNCTIONS_EXTENSION_VERSION": "~4",
             "WEBSITE_SITE_NAME": "my-function-app",
-            "WEBSITE_SLOT_NAME": "Production",
+            "WEBSITE_HOSTNAME": "my-function-app-test.azurewebsites.net",
+            "WEBSITE_SLOT_NAME": "test",
             "REGION_NAME": "West Europe",
         },
         {
-            ENVIRONMENT: ("Production", "WEBSITE_SLOT_NAME"),
+            ENVIRONMENT: ("test", "WEBSITE_SLOT_NAME"),
             REGION: ("West Europe", "REGION_NAME"),
             SERVICE: ("my-function-app", "WEBSITE_SITE_NAME"),
             PROVIDER: ("azure", "FUNCTIONS_WORKER_RUNTIME"),
@@ -404,6 +414,7 @@ DOCUMENTED = [
         "Azure App Service",
         {
             "WEBSITE_SITE_NAME": "my-app",
+            "WEBSITE_INSTANCE_ID": "0a1b2c",
             "WEBSITE_SLOT_NAME": "staging",
             "REGION_NAME": "West Europe",
         },
@@ -420,6 +431,7 @@ DOCUMENTED = [
         {
             "CONTAINER_APP_NAME": "my-containerapp",
             "CONTAINER_APP_REVISION": "my-containerapp--20mh1s9",
+            "CONTAINER_APP_REPLICA_NAME": "my-containerapp--20mh1s9-86c8c4b497-zx9bq",
         },
         {
             DEPLOYMENT: ("my-containerapp--20mh1s9", "CONTAINER_APP_REVISION"),
@@ -997,7 +1009,9 @@ def test_every_variable_of_the_table_has_been_seen_to_speak():
 def test_every_line_of_the_tables_is_read():
     lines = [line for line in f"{HOSTING}{CI}".splitlines() if not line.lstrip().startswith("#")]
 
-    assert len(lines) == sum(2 + len(row.facts.splitlines()) for row in PLATFORMS)
+    optional = [line for row in PLATFORMS for line in (row.workspace, row.head_of_merge) if line]
+    facts = [line for row in PLATFORMS for line in row.facts.splitlines()]
+    assert len(lines) == 2 * len(PLATFORMS) + len(optional) + len(facts)
     for row in PLATFORMS:
         facts = [line.strip().partition("  ")[0] for line in row.facts.splitlines()]
         assert row.readings.keys() == {*facts} <= {*FACTS, "cloud"}
@@ -1011,7 +1025,8 @@ def test_a_row_names_its_page_and_its_variables():
 
 
 def asked_for(row):
-    return {*variables_of(row.facts), *row.conditions}
+    other = f"{row.workspace} {row.head_of_merge}"
+    return {*variables_of(row.facts), *row.conditions, *variables_of(other)}
 
 
 # --- Which platform ------------------------------------------------------------------------------
@@ -1039,6 +1054,14 @@ def test_a_platform_that_is_not_known_says_nothing(platform):
         {"RAILWAY_ENVIRONMENT_NAME": "production"},  # `railway run` on somebody's laptop
         {"FUNCTIONS_WORKER_RUNTIME": "python"},  # `func start` on somebody's laptop
         {"AWS_REGION": "eu-west-1"},
+        # Targets of deploy scripts.
+        {"HEROKU_APP_NAME": "shop"},
+        {"CONTAINER_APP_NAME": "shop", "CONTAINER_APP_JOB_NAME": "shop"},
+        {"CLOUD_RUN_JOB": "shop", "K_SERVICE": "shop"},
+        {"AWS_LAMBDA_FUNCTION_NAME": "shop"},
+        {"KOYEB_APP_NAME": "acme", "KOYEB_SERVICE_NAME": "shop"},
+        {"WEBSITE_SITE_NAME": "shop", "WEBSITE_SLOT_NAME": "staging"},
+        {"DAGSTER_CLOUD_DEPLOYMENT_NAME": "prod"},
     ],
 )
 def test_settings_and_look_alikes_are_no_platform(environ):
@@ -1201,6 +1224,12 @@ def test_in_a_change_the_branch_that_it_goes_into_is_not_its_branch(environ):
     assert BRANCH not in found(environ)
 
 
+def test_the_default_slot_is_no_environment():
+    environ = {"WEBSITE_SITE_NAME": "shop-dev", "WEBSITE_INSTANCE_ID": "0a1b2c"}
+
+    assert ENVIRONMENT not in found({**environ, "WEBSITE_SLOT_NAME": "Production"})
+
+
 def test_the_latest_version_of_a_function_is_no_deployment():
     environ = {"AWS_LAMBDA_FUNCTION_NAME": "f", "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST"}
 
@@ -1262,7 +1291,7 @@ def test_what_runs_for_pull_request_target_is_the_base(pull_request):
     environ = {**pull_request, "GITHUB_REF": "refs/heads/main"}
 
     assert found(environ) == {REVISION: (MERGE, "GITHUB_SHA"), **branch("main", "GITHUB_REF")}
-    assert merge_commits(environ) == frozenset()
+    assert merge_commits(environ) == set()
 
 
 @pytest.mark.parametrize(
@@ -1287,7 +1316,7 @@ def test_a_damaged_event_is_as_none(event, pull_request, tmp_path, caplog, capsy
     (tmp_path / "event.json").write_bytes(content)
 
     assert found(pull_request)[REVISION] == (MERGE, "GITHUB_SHA")
-    assert merge_commits(pull_request) == frozenset()
+    assert merge_commits(pull_request) == set()
     assert caplog.text == ""
     assert capsys.readouterr() == ("", "")
 
@@ -1339,7 +1368,7 @@ def test_a_commit_that_the_platform_made_is_no_commit_of_the_change(platform, en
     ],
 )
 def test_without_another_head_there_is_no_merge_commit(environ):
-    assert merge_commits(environ) == frozenset()
+    assert merge_commits(environ) == set()
 
 
 # --- A guest in somebody's environment -----------------------------------------------------------
