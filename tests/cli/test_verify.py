@@ -133,7 +133,7 @@ def test_nobody_answers() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # and does not listen
         uri = f"http://127.0.0.1:{closed.getsockname()[1]}"
-        result = verify(uri, "--timeout", "0.5", "--json")
+        result = verify(uri, "--timeout", "2", "--json")
     assert result.returncode == 1
     answer = json.loads(result.stdout)
     assert (answer["ok"], answer["server"], answer["trace_id"]) == (False, uri, None)
@@ -255,7 +255,7 @@ def test_metadata_that_is_not_taken_beside_spans_that_are_stored(
         return status, "no"
 
     stub.answer = with_experiment(answer)
-    result = verify(stub.uri, "--json", "--timeout", "0.5")
+    result = verify(stub.uri, "--json", "--timeout", "2")
     assert result.returncode == 1
     found = json.loads(result.stdout)
     assert found["trace_id"].startswith("tr-")
@@ -359,7 +359,7 @@ def test_what_is_malformed_in_the_environment_is_a_problem_and_no_traceback(
     stub: Stub, environment: dict[str, str]
 ) -> None:
     uri = environment.pop("MLFLOW_TRACKING_URI", stub.uri.replace("http:", "https:"))
-    result = verify(uri, "--json", "--timeout", "0.5", **environment)
+    result = verify(uri, "--json", "--timeout", "2", **environment)
     assert result.returncode == 1
     assert json.loads(result.stdout)["problem"]
 
