@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from otel_mlflow_context.compare.history.series import Series, largest_difference
-from otel_mlflow_context.compare.statistics import holm
+from otel_mlflow_context.compare.statistics import CONFIDENCE, holm
 
 _FEWEST_DRAWS: Final = 1_999
+_DRAWS_OF_A_PLACE: Final = 999
 _PRECISION: Final = 10
 """How much smaller the smallest p-value must be than one that counts."""
 
@@ -28,6 +29,9 @@ class Place:
     """The change after it."""
     p_value: float
     corrected_p_value: float
+    earliest: int = 0
+    """The first and the last place where it may have happened (95 % confidence)."""
+    latest: int = 0
 
 
 def changes(series: Mapping[str, Series], level: float) -> dict[str, list[Place]]:
@@ -48,7 +52,10 @@ def changes(series: Mapping[str, Series], level: float) -> dict[str, list[Place]
     whole = [it.tested(0, len(it.series))[0] for it in searches.values()]
     for search, p_value in zip(searches.values(), holm(whole), strict=True):
         search.corrected_of_all = p_value
-    return {name: it.places() for name, it in searches.items()}
+    return {
+        name: [search.with_confidence(it) for it in search.places()]
+        for name, search in searches.items()
+    }
 
 
 def not_attainable(series: Series, metrics: int, level: float) -> bool:
@@ -81,6 +88,27 @@ class _Search:
                 return places
             found = moved
         return places
+
+    def with_confidence(self, place: Place) -> Place:
+        """A place with those around it that are as well possible.
+
+        If it happened at a place, there is no change in the part before it nor in the one after
+        it: a place is possible where neither has a significant one.
+        """
+        earliest = latest = place.at
+        while earliest - 1 > place.start and self._is_possible(place, earliest - 1):
+            earliest -= 1
+        while latest + 1 < place.stop and self._is_possible(place, latest + 1):
+            latest += 1
+        return replace(place, earliest=earliest, latest=latest)
+
+    def _is_possible(self, place: Place, at: int) -> bool:
+        parts = [it for it in ((place.start, at), (at, place.stop)) if it[1] - it[0] > 1]
+        return all(
+            largest_difference(self.series.scan(*it), _DRAWS_OF_A_PLACE)[0]
+            > (1 - CONFIDENCE) / 2  # of each part
+            for it in parts
+        )
 
     def tested(self, start: int, stop: int) -> tuple[float, int]:
         """The p-value of a part, and the place of its largest difference."""

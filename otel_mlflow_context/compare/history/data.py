@@ -27,7 +27,7 @@ from otel_mlflow_context.compare.report.data import (
 from otel_mlflow_context.compare.result import Group
 
 _COMMITS: Final = ("commit", "last_commit", "repository")
-_TEST: Final = ("p_value", "corrected_p_value", "larger")
+_TEST: Final = ("p_value", "corrected_p_value", "larger", "earliest", "latest")
 
 
 def as_dict(history: Timeline) -> dict[str, Any]:

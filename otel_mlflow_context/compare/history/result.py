@@ -40,15 +40,19 @@ class Shift:
     """How one metric differs before and after a change."""
 
     difference: Estimate
-    """Of shares the difference, of numbers the typical one, in the metric's unit: of all versions
-    from here to the next change, beside all since the change before."""
+    """Of shares the difference, of numbers the typical one, in the metric's unit."""
     p_value: float
     """Of the largest difference at any place of the history (a permutation test)."""
     corrected_p_value: float
     """Adjusted for the number of metrics, and of the parts of the history that were searched."""
     verdict: Verdict
+    earliest: str
+    """The first and the last version with which it may have happened (95 % confidence)."""
+    latest: str
     before: Observation
+    """Of all versions since the change before."""
     after: Observation
+    """Of all versions from here to the next change."""
     larger: float | None = None
     """Of numbers: how often a trace after the change has more than one before."""
 

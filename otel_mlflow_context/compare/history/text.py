@@ -16,6 +16,7 @@ from otel_mlflow_context.compare.history.result import (
     Bisection,
     ChangePoint,
     Commit,
+    Shift,
     Timeline,
 )
 from otel_mlflow_context.compare.metrics import COST, LATENCY, Distribution
@@ -132,7 +133,7 @@ def sentences(change: ChangePoint, history: Timeline) -> list[str]:
         size = size_of(rows[name], it, it.after, it.before)
         p_value = it.corrected_p_value
         p = "p < 0.001" if p_value < _SMALLEST_P else f"p = {p_value:.3f}"
-        lines.append(printable(f"{name}: {it.verdict}, {size}, {p}"))
+        lines.append(f"{printable(f'{name}: {it.verdict}, {size}, {p}')}{_place(it, history)}")
     if change.bisection is not None:
         lines += _bisection(change.bisection, change.verdict)
     return lines
@@ -154,6 +155,13 @@ def limits(history: Timeline) -> list[str]:
             names = ", ".join(history.not_told)
             lines.append(f"Not enough traces for any change to be found: {names}.")
     return [*lines, *history.notes]
+
+
+def _place(shift: Shift, history: Timeline) -> str:
+    if shift.earliest == shift.latest:
+        return ""
+    first, last = (short(it, history) for it in (shift.earliest, shift.latest))
+    return f"; it may have been any from {first} to {last}"
 
 
 def _bisection(found: Bisection, verdict: Verdict) -> list[str]:

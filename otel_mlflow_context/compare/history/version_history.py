@@ -233,7 +233,7 @@ def find_changes(
         for place in places.get(row.name, ()):
             of = series[row.name]
             key = of.positions[place.at], of.positions[place.at - 1]
-            shifts[key][row.name] = _shift(row, of, place)
+            shifts[key][row.name] = _shift(row, of, place, groups)
     found = [
         ChangePoint(groups[at].value, groups[previous].value, them)
         for (at, previous), them in sorted(shifts.items())
@@ -241,7 +241,7 @@ def find_changes(
     return found, not_told
 
 
-def _shift(row: Metric, series: Series, place: Place) -> Shift:
+def _shift(row: Metric, series: Series, place: Place, groups: Sequence[Group]) -> Shift:
     before = series.pooled(place.start, place.at)
     after = series.pooled(place.at, place.stop)
     outcome = after.compare(before)
@@ -251,6 +251,8 @@ def _shift(row: Metric, series: Series, place: Place) -> Shift:
         p_value=place.p_value,
         corrected_p_value=place.corrected_p_value,
         verdict=verdict_of(row, outcome),
+        earliest=groups[series.positions[place.earliest]].value,
+        latest=groups[series.positions[place.latest]].value,
         before=before,
         after=after,
         larger=outcome.larger,
