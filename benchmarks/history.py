@@ -65,7 +65,6 @@ def run(*, quick: bool = False) -> str:
         f"{VERSIONS} equal versions; how often any change of any metric is marked",
         ("history", "marked", "goal"),
         rows,
-        "",
     )
     rows = []
     for planted in _PLANTED:
@@ -83,7 +82,6 @@ def run(*, quick: bool = False) -> str:
         f"one change among {VERSIONS} versions of {TRACES} traces, at a random one",
         ("from a version on", "found", "at that version", "or at one beside it"),
         rows,
-        "",
     )
     return f"{first}\n{second}"
 

@@ -18,6 +18,7 @@ sections:
   health     health checks while a server with the plugin stores the largest requests (about 7 min)
   compare    comparing two versions of 100,000 traces, beside a loop over them (about 6 min)
   explain    how often a planted cause is explained first, in simulated versions (about 5 min)
+  history    how often a change is marked in simulated histories, and found (about 8 min)
 
 examples:
   python benchmarks/run.py                    all of it
@@ -48,6 +49,7 @@ SECTIONS = (
     "health",
     "compare",
     "explain",
+    "history",
 )
 _DISTRIBUTIONS = (
     "opentelemetry-sdk",

@@ -37,7 +37,7 @@ can (MLflow 3.10 and later), a random sample of traces is read for the rest.
 
 Of each metric the largest difference at any place is tested, by permutations,
 and corrected for the number of metrics: among equal versions any change is
-marked in at most 5 % of histories, however many versions there are.
+marked in less than 5 % of histories, however many versions there are.
 """
 _EPILOG: Final = """\
 examples:
@@ -58,7 +58,7 @@ _PASSED: Final = (
     *("metrics", "better", "bisect", "repository"),
 )
 """The options that are arguments of `version_history`."""
-_FORMATS: Final = ("table", "json", "csv")
+_FORMATS: Final = ("table", "json", "csv", "html")
 _WIDTH: Final = 140
 
 
@@ -153,5 +153,6 @@ def _write(found: History, form: str, output: Path | None) -> None:
         "table": lambda: found.as_text(width=_WIDTH),
         "json": lambda: json.dumps(found.as_dict(), indent=2),
         "csv": lambda: found.as_csv().rstrip("\n"),
+        "html": found.as_html,
     }[form]()
     write(text, output)

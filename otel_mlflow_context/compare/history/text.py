@@ -38,11 +38,12 @@ _SHORT: Final = 10
 """Digits of a commit in a table."""
 _SMALLEST_P: Final = 0.001
 _SHOWN_COMMITS: Final = 20
-_INTERVAL: Final = "95 %"
+INTERVAL: Final = "95 %"
+"""The heading of the interval of the column before it."""
 _HEADLINES: Final = {
-    Verdict.WORSE: "{} is worse",
-    Verdict.BETTER: "{} is better",
-    Verdict.DIFFERENT: "{} is different",
+    Verdict.WORSE: "worse from {} on",
+    Verdict.BETTER: "better from {} on",
+    Verdict.DIFFERENT: "different from {} on",
 }
 
 
@@ -58,7 +59,7 @@ def write(history: Timeline, console: Console) -> None:
     """Write both to a console, in the colors that it has."""
     headings, rows = table_of(history)
     if _width(headings, rows) > console.width:
-        kept = [at for at, it in enumerate(headings) if it != _INTERVAL]
+        kept = [at for at, it in enumerate(headings) if it != INTERVAL]
         headings, rows = _columns(headings, kept), [_columns(row, kept) for row in rows]
     write_table(console, headings, rows, left=(0, 1, len(headings) - 1))
     headings, rows = assessments_of(history)
@@ -83,8 +84,8 @@ def write(history: Timeline, console: Console) -> None:
 def table_of(history: Timeline) -> tuple[list[str], list[list[str]]]:
     """The headings and the rows of the table of versions; the key comes first, the change last."""
     changes = {it.value: it.verdict.value for it in history.changes}
-    headings = [history.by, "first seen", "traces", "errors", _INTERVAL]
-    headings += ["p50", _INTERVAL, "p90", _INTERVAL, "cost", _INTERVAL, "change"]
+    headings = [history.by, "first seen", "traces", "errors", INTERVAL]
+    headings += ["p50", INTERVAL, "p90", INTERVAL, "cost", INTERVAL, "change"]
     if history.by == MLFLOW_GIT_COMMIT:
         headings[0] = "commit"
     rows = []
@@ -122,7 +123,7 @@ def interval(unit: Unit, estimate: Estimate | None) -> str:
 
 def headline(change: ChangePoint, history: Timeline) -> str:
     """What a change is, in one line."""
-    return f"from {_HEADLINES[change.verdict].format(short(change.value, history))}"
+    return _HEADLINES[change.verdict].format(short(change.value, history))
 
 
 def sentences(change: ChangePoint, history: Timeline) -> list[str]:
@@ -147,13 +148,15 @@ def limits(history: Timeline) -> list[str]:
         lines.append("Not enough to tell: there is one version only.")
     else:
         lines.append(
-            f"Any change among equal versions is marked in at most {history.level * 100:g} % of "
-            f"histories, for all {metrics} metrics together (permutation test of the largest "
+            f"Of equal versions, any change is marked in at most {history.level * 100:g} % of "
+            f"histories, of all {metrics} metrics together (permutation test of the largest "
             "difference at any place, Holm's correction); intervals are of 95 % each."
         )
         if history.not_told:
             names = ", ".join(history.not_told)
-            lines.append(f"Not enough traces for any change to be found: {names}.")
+            lines.append(
+                f"Too few traces, or too few that differ, for any change to be found: {names}."
+            )
     return [*lines, *history.notes]
 
 
@@ -161,7 +164,7 @@ def _place(shift: Shift, history: Timeline) -> str:
     if shift.earliest == shift.latest:
         return ""
     first, last = (short(it, history) for it in (shift.earliest, shift.latest))
-    return f"; it may have been any from {first} to {last}"
+    return f"; perhaps with another version, from {first} to {last}"
 
 
 def _bisection(found: Bisection, verdict: Verdict) -> list[str]:

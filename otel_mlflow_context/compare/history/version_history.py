@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_mlflow_context.compare.groups import measure
-from otel_mlflow_context.compare.history import data, text
+from otel_mlflow_context.compare.history import data, page, text
 from otel_mlflow_context.compare.history.change_points import Place, changes, not_attainable
 from otel_mlflow_context.compare.history.commits import Checkout, bisection, checkout_at, is_commit
 from otel_mlflow_context.compare.history.result import ChangePoint, Shift, Timeline, Version
@@ -25,7 +25,7 @@ from otel_mlflow_context.compare.result import Group
 from otel_mlflow_context.compare.selection import Selection
 from otel_mlflow_context.compare.sources.base import NoTraces, Trace
 from otel_mlflow_context.compare.sources.opening import experiment_of, open_source
-from otel_mlflow_context.compare.verdict import LEVEL, verdict_of
+from otel_mlflow_context.compare.verdict import verdict_of
 from otel_mlflow_context.detectors.repository.url import browsable_url
 from otel_mlflow_context.mlflow_client.time_range import start_of
 from otel_mlflow_context.semconv import MLFLOW_GIT_COMMIT, MLFLOW_GIT_REPO_URL
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 SAMPLE: Final = 500
 """The traces of a version that are read one by one."""
 MOST_VERSIONS: Final = 50
+LEVEL: Final = 0.04
+"""The probability that any change is marked where all versions are equal, at most. It is a little
+under 5 %, so that what is counted in simulations is too."""
 _LISTED: Final = 5
 _BY_TIME: Final = "first seen"
 _BY_REPOSITORY: Final = "the commits of HEAD and its first parents"
@@ -60,6 +63,10 @@ class History(Timeline):
         """The result for people; the intervals are left out where the lines would be longer."""
         return text.as_text(self, width=width)
 
+    def as_html(self) -> str:
+        """A self-contained page with a timeline of each metric."""
+        return page.as_html(self)
+
 
 def version_history(  # noqa: PLR0913  # a question has many parts
     by: str = "app_version",
@@ -81,7 +88,7 @@ def version_history(  # noqa: PLR0913  # a question has many parts
 
     For each metric the traces before and after each place are compared, and the largest difference
     is tested by permutations, corrected for the number of metrics: among equal versions any change
-    is found in at most 5 % of histories, however many versions there are.
+    is marked in less than 5 % of histories, however many versions there are.
 
     Args:
         by: what tells the versions apart: a metadata key (``app_version``), or a fact by its name

@@ -1,4 +1,4 @@
-"""The charts of the page, as SVG that takes its colors from the page's style."""
+"""The charts of the page."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
-from html import escape
 from typing import Final
 
 import numpy as np
 
 from otel_mlflow_context.compare.metrics import Distribution, Metric, Share
 from otel_mlflow_context.compare.quality.choices import Choices
+from otel_mlflow_context.compare.report import svg
 from otel_mlflow_context.compare.report.labels import label
 from otel_mlflow_context.compare.result import Bucket, Group, Result
 from otel_mlflow_context.compare.statistics import Estimate, Values
@@ -21,7 +21,6 @@ from otel_mlflow_context.compare.units import duration, share
 COLORS: Final = 8
 """Classes ``c0`` to ``c7`` of the page; the first is the baseline's."""
 
-_WIDTH: Final = 1000
 _HALF: Final = 490
 _LEFT: Final = 190
 _RIGHT: Final = 26
@@ -30,15 +29,12 @@ _AXIS: Final = 30
 _RIDGE: Final = 72
 _ROW: Final = 34
 _LINES: Final = 200
-_LABEL: Final = 20
 _FEWEST_BINS: Final = 12
 _MOST_BINS: Final = 72
 _TICKS: Final = 5
 _TIMES: Final = 4
 _SHORTEST_MS: Final = 0.5
 _DAY_MS: Final = 86_400_000
-
-Scale = Callable[[float], float]
 
 OVER_TIME: Final[dict[str, tuple[Callable[[Bucket], float | None], Callable[[float], str]]]] = {
     "Error rate": (lambda it: it.errors / it.finished if it.finished else None, share),
@@ -53,12 +49,12 @@ def latency(comparison: Result) -> str:
     if not groups:
         return ""
     low, high = _span(groups)
-    x = _scale(math.log10(low), math.log10(high), _LEFT, _WIDTH - _RIGHT)
+    x = svg.scale(math.log10(low), math.log10(high), _LEFT, svg.WIDTH - _RIGHT)
     bottom = _TOP + _RIDGE * len(groups)
     parts = []
     for tick in _logarithmic_ticks(low, high):
         at = x(math.log10(tick))
-        parts += [_line(at, _TOP, at, bottom, "grid"), _text(at, bottom + 18, duration(tick))]
+        parts += [svg.line(at, _TOP, at, bottom, "grid"), svg.text(at, bottom + 18, duration(tick))]
     base = comparison.baseline.latency
     for row, group in enumerate(groups):
         floor = _TOP + _RIDGE * (row + 1)
@@ -66,20 +62,22 @@ def latency(comparison: Result) -> str:
         points = _outline(_within(group, low, high), low, high, x)
         path = " ".join(f"{at:.1f},{floor - height:.1f}" for at, height in points)
         parts.append(f'<polygon class="area {color}" points="{path}"/>')
-        parts.append(_line(_LEFT, floor, _WIDTH - _RIGHT, floor, "floor"))
+        parts.append(svg.line(_LEFT, floor, svg.WIDTH - _RIGHT, floor, "floor"))
         parts.append(_name(group, floor - 14))
         for percentile, value in vars(group.latency).items() if group.latency else ():
             if low <= value <= high:
                 at = x(math.log10(value))
-                mark = _line(at, floor - _RIDGE + 14, at, floor, f"mark {percentile} {color}")
-                parts.append(_titled(mark, group, f"{percentile} is {duration(value)}"))
+                mark = svg.line(at, floor - _RIDGE + 14, at, floor, f"mark {percentile} {color}")
+                parts.append(
+                    svg.titled(mark, label(group.value), f"{percentile} is {duration(value)}")
+                )
     if base is not None and low <= base.p50 <= high:
         at = x(math.log10(base.p50))
-        parts.append(_line(at, _TOP, at, bottom, "reference"))
-    return _svg("Distribution of the latency of each group", bottom + _AXIS, parts)
+        parts.append(svg.line(at, _TOP, at, bottom, "reference"))
+    return svg.picture("Distribution of the latency of each group", bottom + _AXIS, parts)
 
 
-def _outline(values: Values, low: float, high: float, x: Scale) -> list[tuple[float, float]]:
+def _outline(values: Values, low: float, high: float, x: svg.Scale) -> list[tuple[float, float]]:
     """A histogram's: few values get broad bins."""
     bins = int(np.clip(3 * math.sqrt(len(values)), _FEWEST_BINS, _MOST_BINS))
     edges = np.logspace(math.log10(low), math.log10(high), bins + 1)
@@ -133,30 +131,34 @@ def _estimates(
         end for _, _, it in rows if it for end in (it.value, it.low, it.high) if end is not None
     ]
     most = max(ends, default=0.0)
-    ticks = _linear_ticks(min(most, 1.0)) if zero else _ticks_between(min(ends, default=0.0), most)
-    x = _scale(ticks[0], ticks[-1], _LEFT, _WIDTH - _RIGHT - 50)
+    ticks = (
+        svg.linear_ticks(min(most, 1.0))
+        if zero
+        else svg.ticks_between(min(ends, default=0.0), most)
+    )
+    x = svg.scale(ticks[0], ticks[-1], _LEFT, svg.WIDTH - _RIGHT - 50)
     bottom = _TOP + _ROW * len(rows)
     parts = []
     for tick in ticks:
         at = x(tick)
-        parts += [_line(at, _TOP, at, bottom, "grid"), _text(at, bottom + 18, text(tick))]
+        parts += [svg.line(at, _TOP, at, bottom, "grid"), svg.text(at, bottom + 18, text(tick))]
     for row, (group, name, found) in enumerate(rows):
         middle = _TOP + _ROW * (row + 0.5)
         color = color_of(comparison, group)
-        parts.append(_label(name, middle + 4))
+        parts.append(svg.label(name, _LEFT - 12, middle + 4))
         if found is None:
-            parts.append(_text(_LEFT + 8, middle + 4, "not known", "start"))
+            parts.append(svg.text(_LEFT + 8, middle + 4, "not known", "start"))
             continue
-        mark = _circle(x(found.value), middle, 6, f"dot {color}")
+        mark = svg.circle(x(found.value), middle, 6, f"dot {color}")
         known = text(found.value)
         end = found.value
         if found.low is not None and found.high is not None:
             end = found.high
-            mark = _line(x(found.low), middle, x(end), middle, f"whisker {color}") + mark
+            mark = svg.line(x(found.low), middle, x(end), middle, f"whisker {color}") + mark
             known += f", {text(found.low)} to {text(found.high)}"
-        parts.append(_titled(mark, group, known))
-        parts.append(_text(x(end) + 10, middle + 4, text(found.value), "start"))
-    return _svg(title, bottom + _AXIS, parts)
+        parts.append(svg.titled(mark, label(group.value), known))
+        parts.append(svg.text(x(end) + 10, middle + 4, text(found.value), "start"))
+    return svg.picture(title, bottom + _AXIS, parts)
 
 
 def color_of(comparison: Result, group: Group) -> str:
@@ -172,20 +174,23 @@ def over_time(comparison: Result, name: str) -> str:
     if not values:
         return ""
     starts = sorted({it.start_ms for it in buckets})
-    ticks = _linear_ticks(max(values))
+    ticks = svg.linear_ticks(max(values))
     left, right = 62, _HALF - 34
-    x = _scale(starts[0], max(starts[-1], starts[0] + 1), left, right)
-    y = _scale(0, ticks[-1], _TOP + _LINES, _TOP)
+    x = svg.scale(starts[0], max(starts[-1], starts[0] + 1), left, right)
+    y = svg.scale(0, ticks[-1], _TOP + _LINES, _TOP)
     parts = []
     for tick in ticks:
         at = y(tick)
-        parts += [_line(left, at, right, at, "grid"), _text(left - 8, at + 4, text(tick), "end")]
+        parts += [
+            svg.line(left, at, right, at, "grid"),
+            svg.text(left - 8, at + 4, text(tick), "end"),
+        ]
     shown = _spread(starts)
     for start in shown:
         # The last one would leave the picture.
         anchor = "end" if start == shown[-1] and len(shown) > 1 else "middle"
         at = x(start) + (_HALF - right if anchor == "end" else 0)
-        parts.append(_text(at, _TOP + _LINES + 20, _time(start, starts), anchor))
+        parts.append(svg.text(at, _TOP + _LINES + 20, _time(start, starts), anchor))
     for group in comparison.groups:
         color = color_of(comparison, group)
         for run in _runs(group.over_time, value_of):
@@ -193,10 +198,10 @@ def over_time(comparison: Result, name: str) -> str:
             parts.append(f'<polyline class="line {color}" points="{path}"/>')
         for bucket in group.over_time:
             if (value := value_of(bucket)) is not None:
-                mark = _circle(x(bucket.start_ms), y(value), 3, f"point {color}")
+                mark = svg.circle(x(bucket.start_ms), y(value), 3, f"point {color}")
                 title = f"{_time(bucket.start_ms)}: {text(value)} of {bucket.finished:,}"
-                parts.append(_titled(mark, group, title))
-    return _svg(f"{name} of each group over time", _TOP + _LINES + _AXIS, parts, _HALF)
+                parts.append(svg.titled(mark, label(group.value), title))
+    return svg.picture(f"{name} of each group over time", _TOP + _LINES + _AXIS, parts, _HALF)
 
 
 def _runs(
@@ -211,11 +216,6 @@ def _runs(
 
 
 # --- Scales ------------------------------------------------------------------------------------
-
-
-def _scale(low: float, high: float, first: float, last: float) -> Scale:
-    width = (high - low) or 1.0
-    return lambda value: first + (value - low) / width * (last - first)
 
 
 def _span(groups: Sequence[Group]) -> tuple[float, float]:
@@ -243,25 +243,6 @@ def _logarithmic_ticks(low: float, high: float) -> list[float]:
     return ticks
 
 
-def _linear_ticks(most: float) -> list[float]:
-    """From 0 to the first round number that is not below `most`."""
-    if most <= 0:
-        return [0.0, 0.01]
-    raw = most / _TICKS
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(it * power for it in (1, 2, 2.5, 5, 10) if it * power >= raw * 0.999)
-    return [step * index for index in range(math.ceil(most / step * 0.999) + 1)]
-
-
-def _ticks_between(low: float, high: float) -> list[float]:
-    """Round numbers around a range."""
-    if high <= low:
-        return [low - 1, low, low + 1]
-    step = _linear_ticks(high - low)[1]
-    first = math.floor(low / step)
-    return [step * index for index in range(first, math.ceil(high / step) + 1)]
-
-
 def _spread(starts: Sequence[int]) -> list[int]:
     at = np.linspace(0, len(starts) - 1, min(len(starts), _TIMES))
     return [starts[round(index)] for index in at]
@@ -276,40 +257,5 @@ def _time(milliseconds: int, among: Sequence[int] = ()) -> str:
     return f"{time:%d %b %H:%M}"
 
 
-# --- Elements ----------------------------------------------------------------------------------
-
-
-def _svg(title: str, height: float, parts: Sequence[str], width: int = _WIDTH) -> str:
-    return (
-        f'<svg viewBox="0 0 {width} {height:.0f}" role="img" aria-label="{escape(title)}">'
-        f"{''.join(parts)}</svg>"
-    )
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, style: str) -> str:
-    return f'<line class="{style}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
-
-
-def _text(x: float, y: float, text: str, anchor: str = "middle") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
-
-
 def _name(group: Group, y: float) -> str:
-    return _label(label(group.value), y)
-
-
-def _label(name: str, y: float) -> str:
-    short = name if len(name) <= _LABEL else f"{name[: _LABEL - 1]}\u2026"
-    return (
-        f'<text class="name" x="{_LEFT - 12}" y="{y:.1f}" text-anchor="end">{escape(short)}'
-        f"<title>{escape(name)}</title></text>"
-    )
-
-
-def _circle(x: float, y: float, radius: int, style: str) -> str:
-    return f'<circle class="{style}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}"/>'
-
-
-def _titled(mark: str, group: Group, text: str) -> str:
-    """A mark with a text that a pointer shows."""
-    return f"<g>{mark}<title>{escape(f'{label(group.value)}: {text}')}</title></g>"
+    return svg.label(label(group.value), _LEFT - 12, y)

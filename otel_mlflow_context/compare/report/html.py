@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from html import escape
 from importlib.resources import files
@@ -15,8 +16,25 @@ from otel_mlflow_context.compare.result import Result, Verdict
 
 def as_html(comparison: Result) -> str:
     """The page, which loads nothing."""
-    title = escape(_title(comparison))
+    return page(
+        _title(comparison),
+        f"{comparison.by} in {labels.question(comparison)}",
+        [
+            _findings(comparison),
+            _table(comparison),
+            _assessments(comparison),
+            _explanations(comparison),
+            _figures(comparison),
+            footer([labels.explanation(comparison), *comparison.notes], comparison.source),
+        ],
+    )
+
+
+def page(title: str, subtitle: str, sections: Sequence[str]) -> str:
+    """A page with the style of all reports."""
+    title = escape(title)
     style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
+    body = "\n".join(sections)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -30,13 +48,8 @@ def as_html(comparison: Result) -> str:
 <body>
 <main>
 <h1>{title}</h1>
-<p class="dim">{escape(comparison.by)} in {escape(labels.question(comparison))}</p>
-{_findings(comparison)}
-{_table(comparison)}
-{_assessments(comparison)}
-{_explanations(comparison)}
-{_figures(comparison)}
-{_footer(comparison)}
+<p class="dim">{escape(subtitle)}</p>
+{body}
 </main>
 </body>
 </html>"""
@@ -58,7 +71,7 @@ def _findings(comparison: Result) -> str:
         # Of a single one the headline is the title.
         head = f"<h2>{escape(headline)}</h2>" if len(findings) > 1 else ""
         items = "".join(f"<p>{escape(line)}</p>" for line in lines)
-        cards.append(f'<section class="card finding {_class(verdict)}">{head}{items}</section>')
+        cards.append(f'<section class="card finding {class_of(verdict)}">{head}{items}</section>')
     return "".join(cards)
 
 
@@ -71,7 +84,7 @@ def _table(comparison: Result) -> str:
         name, *numbers, verdict_text = map(escape, cells)
         color = charts.color_of(comparison, group)
         verdict = verdicts.get(group.value)
-        style = f' class="verdict {_class(verdict)}"' if verdict else ""
+        style = f' class="verdict {class_of(verdict)}"' if verdict else ""
         body.append(
             f'<tr><th scope="row" title="{name}"><span class="swatch {color}"></span>{name}</th>'
             f"{''.join(f'<td>{number}</td>' for number in numbers)}"
@@ -105,20 +118,20 @@ def _assessments(comparison: Result) -> str:
 
 
 def _figures(comparison: Result) -> str:
-    distribution = _figure(
+    distribution = figure(
         "Latency",
         "How many traces took how long, on a logarithmic axis. Solid: the median, dashed: 90 % are "
         "quicker, dotted: 99 % are. Through all: the baseline's median. Each curve fills its row.",
         charts.latency(comparison),
     )
-    rates = _figure("Error rate", "With its 95 % interval.", charts.errors(comparison))
+    rates = figure("Error rate", "With its 95 % interval.", charts.errors(comparison))
     quality = [
-        _figure(metric.name, _captions(metric), chart)
+        figure(metric.name, _captions(metric), chart)
         for metric in comparison.metrics
         if metric.assessment and (chart := charts.assessment(comparison, metric))
     ]
     over_time = "".join(
-        _figure(f"{name} over time", "in UTC", charts.over_time(comparison, name))
+        figure(f"{name} over time", "in UTC", charts.over_time(comparison, name))
         for name in charts.OVER_TIME
     )
     legend = "".join(
@@ -139,7 +152,8 @@ def _captions(metric: Metric) -> str:
     return f"{what} among the judged traces, with its 95 % interval."
 
 
-def _figure(title: str, caption: str, chart: str) -> str:
+def figure(title: str, caption: str, chart: str) -> str:
+    """A chart under its title; nothing where there is none."""
     if not chart:
         return ""
     return (
@@ -162,15 +176,13 @@ def _explanations(comparison: Result) -> str:
     return "".join(cards)
 
 
-def _footer(comparison: Result) -> str:
+def footer(lines: Sequence[str], source: str) -> str:
+    """The limits of the numbers, and where they are from."""
     made = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    lines = (
-        labels.explanation(comparison),
-        *comparison.notes,
-        f"Traces of {comparison.source}; made by otel-mlflow-context on {made}.",
-    )
+    lines = [*lines, f"Traces of {source}; made by otel-mlflow-context on {made}."]
     return f"<footer>{''.join(f'<p>{escape(line)}</p>' for line in lines)}</footer>"
 
 
-def _class(verdict: Verdict) -> str:
+def class_of(verdict: Verdict) -> str:
+    """The class of the color of a verdict."""
     return "none" if verdict is Verdict.NO_EVIDENCE else verdict.value
