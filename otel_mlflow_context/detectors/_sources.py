@@ -23,6 +23,7 @@ from otel_mlflow_context.detectors.program.package import package_findings
 from otel_mlflow_context.detectors.repository.config import remote_urls
 from otel_mlflow_context.detectors.repository.files import Repository
 from otel_mlflow_context.detectors.repository.refs import read_head, read_tag
+from otel_mlflow_context.detectors.repository.ssh import host_of
 from otel_mlflow_context.detectors.repository.url import browsable_url
 from otel_mlflow_context.facts.values import clean
 from otel_mlflow_context.settings import current_settings
@@ -132,7 +133,7 @@ def uncommitted_changes(program: Program, problems: list[str]) -> Finding | None
     # Imported here: with the check turned off it costs nothing.
     from otel_mlflow_context.detectors.repository.command import is_dirty
 
-    is_changed = _attempt(lambda: is_dirty(repository.root), problems)
+    is_changed = _attempt(lambda: is_dirty(repository), problems)
     if is_changed is None:
         return None
     return Finding(semconv.VCS_REF_HEAD_DIRTY, is_changed, "git status")
@@ -145,8 +146,8 @@ def _environment() -> Mapping[str, str]:
 
 
 def _url(repository: Repository, branch: str | None) -> str | None:
-    urls = map(browsable_url, remote_urls(repository, branch))
-    return next((url for url in urls if url), None)
+    urls = (browsable_url(it, host_of) for it in remote_urls(repository, branch))
+    return next(filter(None, urls), None)
 
 
 def _describe(repository: Repository, problems: list[str]) -> str | None:

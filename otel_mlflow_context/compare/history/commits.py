@@ -14,6 +14,7 @@ from otel_mlflow_context.detectors.repository.command import ask
 from otel_mlflow_context.detectors.repository.config import remote_urls
 from otel_mlflow_context.detectors.repository.discovery import find_repository
 from otel_mlflow_context.detectors.repository.files import RepositoryError
+from otel_mlflow_context.detectors.repository.ssh import host_of
 from otel_mlflow_context.detectors.repository.url import browsable_url, comparison_url
 from otel_mlflow_context.facts.values import clean
 
@@ -110,7 +111,7 @@ def _checkout(folder: Path) -> Checkout:
     output = ask(found.root, (*_FIRST_PARENTS, "--end-of-options", "HEAD", "--"), _SECONDS)
     if output is None:
         raise RepositoryError("git is missing, or GIT_DIR names another repository")
-    urls = (browsable_url(it) for it in remote_urls(found, None))
+    urls = (browsable_url(it, host_of) for it in remote_urls(found, None))
     line = output.decode("ascii", "replace").split()[::-1]
     return Checkout(found.root, line, next((it for it in urls if it), None))
 

@@ -7,15 +7,16 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from otel_mlflow_context.detectors.repository.files import RepositoryError
+from otel_mlflow_context.detectors.repository.files import Repository, RepositoryError
 
 _SECONDS: Final = 1.0
 """For each question: somebody's application is waiting to start."""
+_SECONDS_TO_END: Final = 0.05
 
 # Tracked files only, as `git describe --dirty` has it. Nothing is written (no refreshed index)
 # and no program that the repository names is run as a hook (no fsmonitor).
@@ -25,21 +26,27 @@ _STATUS: Final = (
     *("status", "--porcelain", "--untracked-files=no"),
     "--no-renames",
 )
-_NO_NETWORK: Final = {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
+# Nothing from the network, and messages in English.
+_ENVIRONMENT: Final = {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C"}
 # With these set, as in a git hook, git would look at another repository, and at one that it would
 # otherwise refuse for its owner.
 _ELSEWHERE: Final = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR")
-_GIT_EXECUTABLE: Final = "GIT_PYTHON_GIT_EXECUTABLE"  # GitPython's own variable
+_EXECUTABLE: Final = "GIT_PYTHON_GIT_EXECUTABLE"
+"""The variable that names git for GitPython, and so for MLflow."""
+_unanswered: Final[set[str]] = set()
+"""Executables that did not answer in time: they are not started again."""
 
 
-def is_dirty(root: Path) -> bool | None:
+def is_dirty(repository: Repository) -> bool | None:
     """Whether tracked files differ from the commit; None where git is missing or looks elsewhere.
 
     Raises:
         RepositoryError: git refuses (a repository of somebody else's), or takes too long. It is
             killed then, with all that it started in its process group.
     """
-    output = ask(root, _STATUS)
+    # The folder that git finds the repository from: the work tree may be another (core.worktree).
+    git_dir = repository.git_dir
+    output = ask(git_dir.parent if git_dir.name == ".git" else repository.root, _STATUS)
     return None if output is None else bool(output)
 
 
@@ -53,53 +60,38 @@ def describe(root: Path, *options: str) -> str | None:
     return output.decode("utf-8", "replace").strip() if output else None
 
 
-def ask(root: Path, arguments: Sequence[str], seconds: float = _SECONDS) -> bytes | None:
-    """The output of git in the top folder of a work tree; None as for `is_dirty`.
+def ask(folder: Path, arguments: Sequence[str], seconds: float = _SECONDS) -> bytes | None:
+    """The output of git in a folder; None as for `is_dirty`.
 
     Args:
-        root: the folder.
+        folder: the top folder of a work tree.
         arguments: of git. What is not known beforehand stands behind ``--end-of-options``.
         seconds: how long git may take.
 
     Raises:
         RepositoryError: as for `is_dirty`, and where git fails.
     """
-    executable = os.environ.get(_GIT_EXECUTABLE) or "git"
-    if not shutil.which(executable) or any(name in os.environ for name in _ELSEWHERE):
+    executable = shutil.which(os.environ.get(_EXECUTABLE) or "git")
+    if executable is None or any(name in os.environ for name in _ELSEWHERE):
         return None
-    deadline = time.monotonic() + seconds
-    if "git" not in sys.modules:
-        _check_that_git_answers(executable, deadline, seconds)
-    from git import Git
-
-    process = Git(root).execute(
-        [Git.GIT_PYTHON_GIT_EXECUTABLE, *arguments],
-        as_process=True,
-        # A broken `.git` must not make git look in the folders above.
-        env={**_NO_NETWORK, "GIT_CEILING_DIRECTORIES": str(root.parent)},
-        start_new_session=True,
-    )
-    # `process` kills git when it is forgotten, so it is kept until git has answered.
-    return _output(process.proc, deadline, seconds)
-
-
-def _check_that_git_answers(executable: str, deadline: float, seconds: float) -> None:
-    """`import git` runs `git version` without a limit of time, so it must be known to end."""
-    process = subprocess.Popen(  # noqa: S603 - the same command that GitPython is going to run
-        [executable, "version"],
+    if executable in _unanswered:
+        raise RepositoryError("git did not answer before")
+    # A broken `.git` must not make git look in the folders above.
+    ceiling = {"GIT_CEILING_DIRECTORIES": str(folder.parent)}
+    process = subprocess.Popen(  # noqa: S603 - git, with arguments of this package
+        [executable, *arguments],
+        cwd=folder,
+        env={**os.environ, **_ENVIRONMENT, **ceiling},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
+        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
     )
-    with process:
-        _output(process, deadline, seconds)
-
-
-def _output(process: subprocess.Popen[bytes], deadline: float, seconds: float) -> bytes:
     try:
-        output, errors = process.communicate(timeout=max(0.0, deadline - time.monotonic()))
+        output, errors = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
+        _unanswered.add(executable)
         _kill(process)
         raise RepositoryError(f"git did not answer within {seconds:g} s") from None
     if process.returncode != 0:
@@ -113,7 +105,8 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         process.kill()
     else:
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    with suppress(subprocess.TimeoutExpired):  # one that waits for a disk cannot end
+        process.wait(_SECONDS_TO_END)
     for pipe in (process.stdout, process.stderr):
         if pipe:
             pipe.close()

@@ -1,4 +1,4 @@
-"""The remotes of a repository from git's configuration: every file that git reads, as git does.
+"""The remotes of a repository from git's configuration: all that git reads, as git does.
 
 The format is that of git-config(1), "CONFIGURATION FILE"; the files are those of its "FILES".
 """
@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -18,13 +20,16 @@ from otel_mlflow_context.detectors.repository.files import (
     decoded,
     read_bytes,
 )
+from otel_mlflow_context.detectors.repository.pattern import matches
 
 _MAX_CONFIG: Final = 1 << 20
 _MAX_FILES: Final = 50
+_MAX_IN_VARIABLES: Final = 1_000
 _MAX_DEPTH: Final = 10
 """Files that include each other: MAX_INCLUDE_DEPTH of git's config.c."""
 _SYSTEM_CONFIG: Final = "/etc/gitconfig"
 _TRUE: Final = ("true", "yes", "on", "1")
+_OF_REMOTES: Final = "remote.*.url:"
 
 
 class Setting(NamedTuple):
@@ -47,23 +52,31 @@ def remote_urls(repository: Repository, branch: str | None) -> list[str]:
     """
     followed: str | None = None
     remotes: dict[str, str] = {}
-    instead: dict[str, str] = {}
+    instead: dict[str, list[str]] = {}
     for section, subsection, key, value in read_config(repository, branch):
         if (section, key) == ("remote", "url"):
             remotes.setdefault(subsection, value)  # git fetches from the first
         elif (section, subsection, key) == ("branch", branch, "remote"):
             followed = value  # the last one counts
         elif (section, key) == ("url", "insteadof"):
-            instead[value] = subsection
+            instead.setdefault(subsection, []).append(value)
     names = [followed, "origin"] if len(remotes) != 1 else [followed, "origin", *remotes]
     # A branch may also follow an address that has no name.
     urls = [remotes.get(name, name) for name in names if name]
     return list(dict.fromkeys(form for url in urls for form in (_rewritten(url, instead), url)))
 
 
-def _rewritten(url: str, instead: Mapping[str, str]) -> str:
-    longest = max((it for it in instead if it and url.startswith(it)), key=len, default=None)
-    return url if longest is None else instead[longest] + url.removeprefix(longest)
+def _rewritten(url: str, instead: Mapping[str, Sequence[str]]) -> str:
+    """A URL with its longest beginning replaced that is a value of `instead`, by that one's key."""
+    matching = (
+        (beginning, base)
+        for base, beginnings in instead.items()
+        for beginning in beginnings
+        if beginning and url.startswith(beginning)
+    )
+    # Of several, `max` takes the first, and so does git.
+    beginning, base = max(matching, key=lambda it: len(it[0]), default=("", ""))
+    return base + url.removeprefix(beginning)
 
 
 # --- Files ---------------------------------------------------------------------------------------
@@ -72,18 +85,11 @@ def _rewritten(url: str, instead: Mapping[str, str]) -> str:
 def read_config(repository: Repository, branch: str | None) -> list[Setting]:
     """All settings that count in a repository, with what is included, the last the strongest.
 
-    An ``includeIf`` of the form ``hasconfig:`` is left out.
-
     Raises:
         RepositoryError, OSError: the repository's own config cannot be read. What is wrong with
             another file costs that file.
     """
-    reader = _Reader(repository.git_dir, branch)
-    settings = [setting for file in _files_of_user() for setting in reader.read_if_possible(file)]
-    own = list(reader.read(repository.common_dir / "config"))
-    if any(it[:3] == ("extensions", "", "worktreeconfig") and _is_true(it.value) for it in own):
-        own += reader.read(repository.git_dir / "config.worktree")
-    return settings + own
+    return list(_Reader(repository, branch).read_all())
 
 
 class Format(NamedTuple):
@@ -113,22 +119,56 @@ def read_format(repository: Repository) -> Format:
 
 def _files_of_user() -> Iterator[Path]:
     environ = os.environ
-    if environ.get("GIT_CONFIG_NOSYSTEM", "").lower() not in _TRUE:
+    if not _is_true(environ.get("GIT_CONFIG_NOSYSTEM", "")):
         yield Path(environ.get("GIT_CONFIG_SYSTEM") or _SYSTEM_CONFIG)
     if "GIT_CONFIG_GLOBAL" in environ:
         yield Path(environ["GIT_CONFIG_GLOBAL"])
-    elif home := environ.get("HOME"):
-        yield Path(environ.get("XDG_CONFIG_HOME") or f"{home}/.config", "git", "config")
+        return
+    home = environ.get("HOME")
+    if xdg := environ.get("XDG_CONFIG_HOME") or (home and f"{home}/.config"):
+        yield Path(xdg, "git", "config")
+    if home:
         yield Path(home, ".gitconfig")
+
+
+def _settings_of_variables(environ: Mapping[str, str]) -> Iterator[Setting]:
+    """``GIT_CONFIG_COUNT`` with its keys and values, and what ``git -c`` hands on to hooks."""
+    with suppress(ValueError):
+        for number in range(min(int(environ.get("GIT_CONFIG_COUNT", "0")), _MAX_IN_VARIABLES)):
+            key, value = (environ.get(f"GIT_CONFIG_{it}_{number}") for it in ("KEY", "VALUE"))
+            if key and value is not None:
+                yield _setting(key, value)
+    with suppress(ValueError):
+        # Of git 2.31 and later 'key'='value', before 'key=value'.
+        for word in shlex.split(environ.get("GIT_CONFIG_PARAMETERS", "")):
+            key, _, value = word.partition("=")
+            yield _setting(key, value)
+
+
+def _setting(key: str, value: str) -> Setting:
+    section, _, rest = key.partition(".")
+    subsection, _, name = rest.rpartition(".")
+    return Setting(section.lower(), subsection, name.lower(), value)
 
 
 @dataclass
 class _Reader:
     """Reads files with those that they include, each condition answered for one checkout."""
 
-    git_dir: Path
+    repository: Repository
     branch: str | None
+    urls: Sequence[str] | None = None
+    """Of all remotes, for conditions on these; None where they are not known yet."""
     files: int = field(default=0)
+
+    def read_all(self) -> Iterator[Setting]:
+        for file in _files_of_user():
+            yield from self.read_if_possible(file)
+        own = list(self.read(self.repository.common_dir / "config"))
+        yield from own
+        if any(it[:3] == ("extensions", "", "worktreeconfig") and _is_true(it.value) for it in own):
+            yield from self.read(self.repository.git_dir / "config.worktree")
+        yield from _settings_of_variables(os.environ)
 
     def read(self, file: Path, depth: int = 0) -> Iterator[Setting]:
         self.files += 1
@@ -149,36 +189,35 @@ class _Reader:
 
     def _holds(self, condition: str, file: Path) -> bool:
         kind, _, pattern = condition.partition(":")
+        if kind == "hasconfig" and pattern.startswith(_OF_REMOTES):
+            pattern = pattern.removeprefix(_OF_REMOTES)
+            return any(matches(pattern, url) for url in self._urls_of_remotes())
+        pattern += "**" if pattern.endswith("/") else ""
         if kind == "onbranch":
-            pattern += "**" if pattern.endswith("/") else ""
-            return self.branch is not None and _matches(pattern, self.branch)
+            return self.branch is not None and matches(pattern, self.branch)
         if kind not in ("gitdir", "gitdir/i"):
             return False
+        start = ""
         if pattern.startswith(("~/", "./")):
-            pattern = str(_path(pattern, file)) + ("/" if pattern.endswith("/") else "")
+            start, pattern = f"{_path(pattern[:2], file)}/", pattern[2:]
         elif not os.path.isabs(pattern):  # noqa: PTH117
             pattern = f"**/{pattern}"
-        pattern += "**" if pattern.endswith("/") else ""
-        flags = re.IGNORECASE if kind == "gitdir/i" else 0
-        return _matches(pattern, self.git_dir.as_posix(), flags)
+        path = self.repository.git_dir.as_posix()
+        return matches(pattern, path, start=start, ignores_case=kind == "gitdir/i")
+
+    def _urls_of_remotes(self) -> Sequence[str]:
+        if self.urls is None:
+            # What is included on such a condition names no remotes.
+            settings = _Reader(self.repository, self.branch, urls=()).read_all()
+            self.urls = [it.value for it in settings if (it.section, it.key) == ("remote", "url")]
+        return self.urls
 
 
 def _path(typed: str, file: Path) -> Path:
     """A path in a config: from the user's home, or from the folder of the config that names it."""
-    return file.parent / os.path.expanduser(typed)  # noqa: PTH111 - Path.expanduser can raise
-
-
-_WILDCARD: Final = re.compile(r"\*\*/|\*\*|\*|\?")
-_REGEX: Final = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-
-
-def _matches(pattern: str, path: str, flags: int = 0) -> bool:
-    """As `gitignore` patterns match; without sets of characters in brackets."""
-    regex, start = "", 0
-    for wildcard in _WILDCARD.finditer(pattern):
-        regex += re.escape(pattern[start : wildcard.start()]) + _REGEX[wildcard[0]]
-        start = wildcard.end()
-    return bool(re.fullmatch(regex + re.escape(pattern[start:]), path, flags))
+    # Git knows no other home than this.
+    path = os.path.expanduser(typed) if "HOME" in os.environ else typed  # noqa: PTH111 - can raise
+    return file.parent / path
 
 
 def _text(file: Path) -> str:

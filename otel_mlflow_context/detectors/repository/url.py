@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import unquote
 
@@ -56,12 +57,24 @@ _AUTHORITY: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9][a-z0-9._-]*)(?::([0-9
 _SEGMENT: Final = re.compile(r"(?:[\w.~+,!'()-]|%(?!40|3a)[0-9a-f]{2})+", re.IGNORECASE)
 
 
-def browsable_url(remote: str) -> str | None:
+_HostOf = Callable[[str], "str | None"]
+
+
+def _is_host(name: str) -> str | None:
+    return name if "." in name or ":" in name else None
+
+
+def browsable_url(remote: str, host_of: _HostOf = _is_host) -> str | None:
     """The http(s) URL of a git remote: no credentials, no query, no ``.git``, no trailing slash.
 
     None where there is none: a local path, a bundle, a transport without a web page, and every
     remote that can be read in two ways of which one would show a credential. Git's own rules for
     remotes: https://git-scm.com/docs/git-clone#_git_urls
+
+    Args:
+        remote: as git has it.
+        host_of: the host that a name stands for in an address over SSH, if any: there it may be an
+            alias of somebody's own configuration. By default, a name with a dot is a host.
 
     >>> browsable_url("git@github.com:acme/shop.git")
     'https://github.com/acme/shop'
@@ -77,8 +90,8 @@ def browsable_url(remote: str) -> str | None:
         return None
     scheme = _SCHEME.match(remote)
     if scheme:
-        return _from_url(scheme[1].lower(), remote[scheme.end() :])
-    return _from_scp_form(remote)
+        return _from_url(scheme[1].lower(), remote[scheme.end() :], host_of)
+    return _from_scp_form(remote, host_of)
 
 
 def owner_and_name(url: str) -> tuple[str | None, str]:
@@ -122,7 +135,7 @@ def comparison_url(url: str, before: str, after: str) -> str | None:
     return url + _COMPARISONS[software].format(before=before, after=after)
 
 
-def _from_url(scheme: str, rest: str) -> str | None:
+def _from_url(scheme: str, rest: str, host_of: _HostOf) -> str | None:
     """``user:password@host:port/path?query`` of a URL."""
     if scheme not in _WEB_SCHEMES:
         return None
@@ -134,23 +147,27 @@ def _from_url(scheme: str, rest: str) -> str | None:
     # The port of another transport is not the web server's.
     if scheme.removeprefix("git+") != scheme_on_web or port == _DEFAULT_PORTS[scheme_on_web]:
         port = None
-    return _web_url(scheme_on_web, authority[1], port, path)
+    host = _host(authority[1], host_of) if "ssh" in scheme else authority[1]
+    return _web_url(scheme_on_web, host, port, path) if host else None
 
 
-def _from_scp_form(remote: str) -> str | None:
+def _from_scp_form(remote: str, host_of: _HostOf) -> str | None:
     """``user@host:path``, SSH without a scheme."""
     host_and_first, rest = _without_credentials(remote)
     if "@" not in remote and re.match(r"[a-z]:", remote, re.IGNORECASE):
         return None  # a Windows drive
     if remote.partition(":")[0].lower() in {*_WEB_SCHEMES, "file"}:
         return None  # a URL with a slash missing
-    host = re.match(r"(\[.*?\]|[^:]*):", host_and_first)
-    if not host:
+    typed = re.match(r"(\[.*?\]|[^:]*):", host_and_first)
+    if not typed:
         return None  # a local path
-    authority = _AUTHORITY.fullmatch(host[1].lower())
-    if not authority:
-        return None
-    return _web_url("https", authority[1], None, host_and_first[host.end() :] + rest)
+    authority = _AUTHORITY.fullmatch(typed[1].lower())
+    host = _host(authority[1], host_of) if authority else None
+    return _web_url("https", host, None, host_and_first[typed.end() :] + rest) if host else None
+
+
+def _host(name: str, host_of: _HostOf) -> str | None:
+    return name if name in _PROVIDERS or name in _WEB_HOSTS else host_of(name)
 
 
 def _without_credentials(rest: str) -> tuple[str, str]:

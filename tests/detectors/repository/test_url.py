@@ -41,11 +41,11 @@ def test_every_way_to_write_a_remote_becomes_its_web_address(remote, url):
         ("https://user:sec@ret@host/o/r.git", "https://host/o/r"),
         ("https://user:secret%40%2F@host/o/r.git", "https://host/o/r"),
         ("HTTPS://user:secret@HOST/o/r.git", "https://host/o/r"),
-        ("ssh://git:secret@host:22/o/r.git", "https://host/o/r"),
-        ("secret:x@h:o/r.git", "https://h/o/r"),
+        ("ssh://git:secret@host.example:22/o/r.git", "https://host.example/o/r"),
+        ("secret:x@h.example:o/r.git", "https://h.example/o/r"),
         ("https://host/o/r.git?private_token=secret", "https://host/o/r"),
         ("https://host/o/r.git#secret", "https://host/o/r"),
-        ("git@host:o/r.git?token=secret", "https://host/o/r"),
+        ("git@host.example:o/r.git?token=secret", "https://host.example/o/r"),
     ],
 )
 def test_credentials_query_and_fragment_are_dropped(remote, url):
@@ -83,7 +83,7 @@ def test_a_remote_that_may_show_a_credential_has_no_web_address(remote):
         ("https://host:443/o/r.git", "https://host/o/r"),
         ("http://host:8080/o/r.git", "http://host:8080/o/r"),
         ("https://host:/o/r.git", "https://host/o/r"),
-        ("ssh://git@host:7999/o/r.git", "https://host/o/r"),
+        ("ssh://git@host.example:7999/o/r.git", "https://host.example/o/r"),
         ("git://host:9418/o/r.git", "https://host/o/r"),
         ("ssh://git@ssh.github.com:443/o/r.git", "https://github.com/o/r"),
         ("https://[2001:DB8::1]:8443/o/r.git", "https://[2001:db8::1]:8443/o/r"),
@@ -93,6 +93,14 @@ def test_a_remote_that_may_show_a_credential_has_no_web_address(remote):
 )
 def test_only_the_port_of_a_web_server_is_kept(remote, url):
     assert browsable_url(remote) == url
+
+
+@pytest.mark.parametrize(
+    "remote", ["git@work:acme/shop.git", "work:acme/shop", "ssh://git@work/acme/shop"]
+)
+def test_an_alias_of_ssh_has_no_web_address_but_that_of_its_host(remote):
+    assert browsable_url(remote) is None
+    assert browsable_url(remote, {"work": "github.com"}.get) == "https://github.com/acme/shop"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ import os
 import site
 import sys
 
-import git  # noqa: F401
 import opentelemetry.sdk.resources  # noqa: F401
 
 

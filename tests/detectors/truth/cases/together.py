@@ -354,10 +354,15 @@ def _(world):
 
 @case(TIME, "a git whose later calls hang")
 def _(world):
-    # Only the first time, when it is asked for its version.
+    # It answers once, and then only if it is asked for its version.
     calls = world.root / "calls"
-    lines = (f"echo >> {calls}", f"test $(wc -l < {calls}) -gt 1 && sleep 20")
-    script = "\n".join(["#!/bin/sh", *lines, "echo git version 2.39.5", ""])
+    lines = (
+        f"echo >> {calls}",
+        f"test $(wc -l < {calls}) -gt 1 && sleep 20",
+        'test "$1" = version || sleep 20',
+        "echo git version 2.39.5",
+    )
+    script = "\n".join(["#!/bin/sh", *lines, ""])
     write(world.root, {"bin/git": script})
     (world.root / "bin" / "git").chmod(0o755)
     shop = world.repository()
