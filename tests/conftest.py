@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from server_fixtures import (
     any_server,
@@ -38,6 +39,13 @@ __all__ = [
 ]
 
 ROOT = Path(__file__).parent.parent
+
+# The same examples in each run, so that a change is what makes a test fail. A run by hand with
+# FUZZ_EXAMPLES looks at others each time.
+hypothesis.settings.register_profile(
+    "tests", derandomize="FUZZ_EXAMPLES" not in os.environ, deadline=None
+)
+hypothesis.settings.load_profile("tests")
 
 # Programs that a test starts.
 collect_ignore = ["propagators/services"]

@@ -203,7 +203,7 @@ def traces_for_shares(first: float, second: float, level: float) -> int | None:
     exact test being conservative; statsmodels has the formula only without. None for equal ones.
     """
     difference = abs(first - second)
-    if not difference:
+    if difference < 1 / _MOST:  # it needs more than that
         return None
     mean = (first + second) / 2
     spread = first * (1 - first) + second * (1 - second)
