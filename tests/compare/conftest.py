@@ -91,11 +91,11 @@ Command = Callable[..., tuple[int, str, str]]
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """Runs the command; returns its status, what it prints, and what it complains about."""
 
-    def command(uri: str, *arguments: str) -> tuple[int, str, str]:
+    def command(uri: str, *arguments: str, subcommand: str = "compare") -> tuple[int, str, str]:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         handlers = list(logging.getLogger().handlers)
         try:
-            status = main(["compare", *arguments])
+            status = main([subcommand, *arguments])
         except SystemExit as ended:
             status = int(ended.code or 0)
         finally:

@@ -14,7 +14,6 @@ from conftest import git
 from servers import MlflowServer
 from versions import Row, write
 
-from otel_mlflow_context.cli import main
 from otel_mlflow_context.compare import CannotCompare, version_history
 from otel_mlflow_context.detectors.repository.url import comparison_url
 
@@ -105,13 +104,12 @@ def test_the_commits_between_which_it_happened_are_found(known: Known) -> None:
 
 
 def test_the_command_names_the_last_good_commit_and_the_first_bad_one(
-    known: Known, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    known: Known, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Any
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", known.uri)
     monkeypatch.chdir(known.folder)
-    asked = ["history", "--by", "commit", "--since", "30d", "--bisect", "--fail-on", "worse"]
-    assert main(asked) == 1
-    out = capsys.readouterr().out
+    asked = ("--by", "commit", "--since", "30d", "--bisect", "--fail-on", "worse")
+    status, out, _ = command(known.uri, *asked)
+    assert status == 1
     lines = [it.strip() for it in out.splitlines()]
     good, bad = known.commits[2][:10], known.commits[6][:10]
     assert f"worse from {bad} on" in lines
@@ -121,12 +119,10 @@ def test_the_command_names_the_last_good_commit_and_the_first_bad_one(
     assert "\x1b" not in out
     assert "\x07" not in out
     page = tmp_path / "page.html"
-    main([*asked, "--format", "html", "--output", str(page)])
+    command(known.uri, *asked, "--format", "html", "--output", str(page))
     assert "<img" not in page.read_text()
     assert "&lt;img src=x" in page.read_text()
-    capsys.readouterr()
-    main([*asked, "--format", "json"])
-    found = json.loads(capsys.readouterr().out)
+    found = json.loads(command(known.uri, *asked, "--format", "json")[1])
     assert found["changes"][0]["bisection"]["after"]["id"] == known.commits[6]
     assert not Path("/tmp/caught").exists()
 
