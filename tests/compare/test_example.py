@@ -33,8 +33,8 @@ def run(*arguments: str | Path) -> str:
 
 
 def test_the_example_finds_that_the_second_version_is_worse(tmp_path: Path) -> None:
-    report = tmp_path / "report.html"
-    out = run(ROOT / "examples" / "regression" / "main.py", report)
+    report, history = tmp_path / "report.html", tmp_path / "history.html"
+    out = run(ROOT / "examples" / "regression" / "main.py", report, history)
     assert "1.1.0 is worse than 1.0.0\n  errors: worse, " in out
     assert "\n  latency: worse, " in out
     assert "\n  helpful: worse, " in out
@@ -42,6 +42,9 @@ def test_the_example_finds_that_the_second_version_is_worse(tmp_path: Path) -> N
         int(it.replace(",", "")) for it in re.findall(r"^1\.\d\.0 +([\d,]+)", out, re.MULTILINE)
     ) == (2_000)
     assert "<h1>1.1.0 is worse than 1.0.0</h1>" in report.read_text()
+    assert "\n  first bad commit: 3c59435b50 Add a page on privacy\n" in out
+    assert "2 commits between never ran:" in out
+    assert "<h1>Worse from 3c59435b50 on (errors, latency, helpful)</h1>" in history.read_text()
 
 
 def test_the_examples_page_shows_what_it_prints() -> None:

@@ -55,6 +55,8 @@ class Checkout:
     """The commits of HEAD and its first parents, the oldest first."""
     url: str | None
     """The http(s) address of its remote."""
+    is_shallow: bool = False
+    """Whether older commits were not fetched."""
 
     def position(self, commit: str) -> int | None:
         """The place of a commit on the line, whole or abbreviated; None where it is not on it."""
@@ -113,7 +115,8 @@ def _checkout(folder: Path) -> Checkout:
         raise RepositoryError("git is missing, or GIT_DIR names another repository")
     urls = (browsable_url(it, host_of) for it in remote_urls(found, None))
     line = output.decode("ascii", "replace").split()[::-1]
-    return Checkout(found.root, line, next((it for it in urls if it), None))
+    is_shallow = (found.common_dir / "shallow").exists()
+    return Checkout(found.root, line, next((it for it in urls if it), None), is_shallow)
 
 
 def bisection(

@@ -18,7 +18,7 @@ from otel_mlflow_context.compare.metrics import Distribution, Metric, Observatio
 from otel_mlflow_context.compare.quality.choices import Choices
 from otel_mlflow_context.compare.report import svg
 from otel_mlflow_context.compare.report.html import class_of, figure, footer, page
-from otel_mlflow_context.compare.report.labels import assessments_of, label, question
+from otel_mlflow_context.compare.report.labels import label, question
 from otel_mlflow_context.compare.result import Verdict
 from otel_mlflow_context.compare.statistics import Estimate
 
@@ -34,8 +34,9 @@ _LEGEND: Final = (
     "between two changes. A dashed line is a change; a bar above it spans the versions with which "
     "it may have happened (95 %)."
 )
-_CLEAR: Final = 90
-"""The share of the intervals, in per cent, that fit into the picture."""
+_MOST_ROOM: Final = 2.5
+"""How much higher than most versions the picture is at most: a version of few traces has an
+interval that would make all others small."""
 _MOST_NAMES: Final = 50
 _MOST_TEXTS: Final = 4
 """Of an assessment that are drawn: the most frequent."""
@@ -53,10 +54,10 @@ def as_html(history: Timeline) -> str:
         f"{history.by} in {question(history)}",
         [
             *(_finding(it, history) for it in history.changes),
-            f'<p class="dim">{_LEGEND}</p>',
+            f'<p class="dim note">{_LEGEND}</p>',
             *_timelines(history),
             _table(*text.table_of(history)),
-            _table(*assessments_of(history)),
+            _table(*text.assessments_of(history)),
             footer(text.limits(history)[1:], history.source),
         ],
     )
@@ -258,15 +259,15 @@ def _parts(versions: int, shifts: Mapping[int, Shift]) -> Iterator[Part]:
 
 
 def _ticks(metric: Metric, lines: Sequence[Line], levels: Sequence[float]) -> list[float]:
-    """Round numbers that nearly all intervals fit between: a version of few traces has no bound."""
+    """Round numbers that nearly all intervals fit between."""
     found = [it for *_, estimates in lines for it in estimates if it is not None]
     highs = [it.high for it in found if it.high is not None] or [it.value for it in found]
     lows = [it.low for it in found if it.low is not None] or [it.value for it in found]
-    most = max([float(np.percentile(highs, _CLEAR)), *(it * _ROOM for it in levels)])
+    limit = max([float(np.median(highs)), *levels])
+    most = max([min(max(highs), _MOST_ROOM * limit), *(it * _ROOM for it in levels)])
     if metric.kind is Distribution and metric.assessment:
-        least = min([float(np.percentile(lows, 100 - _CLEAR)), *levels])
-        return svg.ticks_between(least, max([float(np.percentile(highs, _CLEAR)), *levels]))
-    return svg.linear_ticks(min(most, 1.0) if metric.kind is not Distribution else most)
+        return svg.ticks_between(min(lows), max(highs))
+    return svg.linear_ticks(most if metric.kind is Distribution else min(most, 1.0))
 
 
 def _marks(history: Timeline, shifts: Mapping[int, Shift], frame: _Frame) -> Iterator[str]:

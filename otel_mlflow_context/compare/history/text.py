@@ -20,9 +20,9 @@ from otel_mlflow_context.compare.history.result import (
     Timeline,
 )
 from otel_mlflow_context.compare.metrics import COST, LATENCY, Distribution
+from otel_mlflow_context.compare.report import labels
 from otel_mlflow_context.compare.report.labels import (
     ABSENT,
-    assessments_of,
     label,
     question,
     size_of,
@@ -65,7 +65,7 @@ def write(history: Timeline, console: Console) -> None:
     headings, rows = assessments_of(history)
     if rows:
         console.print()
-        write_table(console, headings, _printable(rows), left=(0, 1))
+        write_table(console, headings, rows, left=(0, 1))
     console.print()
     if not history.changes:
         console.print("no change", style="bold", highlight=False)
@@ -86,8 +86,7 @@ def table_of(history: Timeline) -> tuple[list[str], list[list[str]]]:
     changes = {it.value: it.verdict.value for it in history.changes}
     headings = [history.by, "first seen", "traces", "errors", INTERVAL]
     headings += ["p50", INTERVAL, "p90", INTERVAL, "cost", INTERVAL, "change"]
-    if history.by == MLFLOW_GIT_COMMIT:
-        headings[0] = "commit"
+    headings[0] = _key(history)
     rows = []
     for version, group in history.pairs():
         first_seen = datetime.fromtimestamp(version.first_seen_ms / _MS_PER_S, tz=timezone.utc)
@@ -98,6 +97,20 @@ def table_of(history: Timeline) -> tuple[list[str], list[list[str]]]:
             row += [interval(unit, estimate)]
         rows.append([*row, changes.get(version.value, "")])
     return headings, rows
+
+
+def assessments_of(history: Timeline) -> tuple[list[str], list[list[str]]]:
+    """The headings and the rows of the table of assessments."""
+    (name, _, *headings), rows = labels.assessments_of(history)
+    texts = [
+        [printable(assessment), short(value, history), *map(printable, cells)]
+        for assessment, value, *cells in rows
+    ]
+    return [name, _key(history), *headings], texts
+
+
+def _key(history: Timeline) -> str:
+    return "commit" if history.by == MLFLOW_GIT_COMMIT else history.by
 
 
 def short(value: str, history: Timeline) -> str:
@@ -211,7 +224,3 @@ def _columns(row: Sequence[str], kept: Sequence[int]) -> list[str]:
 def _width(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
     columns = zip(headings, *rows, strict=True)
     return sum(max(map(len, it)) + 2 for it in columns) - 2
-
-
-def _printable(rows: Sequence[Sequence[str]]) -> list[list[str]]:
-    return [[printable(cell) for cell in row] for row in rows]

@@ -191,7 +191,7 @@ def _in_order_of_commits(
     if not places:
         note = (
             "In the order in which the commits were first seen: none of them is on the line of "
-            f"HEAD and its first parents in {checkout.root}."
+            f"HEAD and its first parents in {_described(checkout)}."
         )
         return found, _BY_TIME, [note]
     on_line = sorted((it for it in found if it.value in places), key=lambda it: places[it.value])
@@ -201,10 +201,15 @@ def _in_order_of_commits(
         listed = ", ".join(map(repr, others[:_LISTED]))
         more = f" and {len(others) - _LISTED} more" if len(others) > _LISTED else ""
         notes.append(
-            f"Left out, because the line of HEAD and its first parents in {checkout.root} does not "
-            f"have them: {listed}{more}."
+            "Left out, because they are not on the line of HEAD and its first parents in "
+            f"{_described(checkout)}: {listed}{more}."
         )
     return on_line, _BY_REPOSITORY, notes
+
+
+def _described(checkout: Checkout) -> str:
+    shallow = ", which is a shallow clone (git fetch --unshallow)" if checkout.is_shallow else ""
+    return f"{checkout.root}{shallow}"
 
 
 def _version(found: Seen) -> Version:

@@ -72,7 +72,7 @@ def test_many_versions_at_the_same_time_are_found(
     found = version_history(tracking_uri=store)
     assert [it.value for it in found.versions] == [str(number) for number in range(50)]
     assert {group.traces for group in found.groups} == {3}
-    assert found.notes == ()
+    assert not any("older versions" in it for it in found.notes)
 
 
 def test_one_version_has_no_changes_and_tells_so(store: str) -> None:

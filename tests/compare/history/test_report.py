@@ -1,19 +1,28 @@
-"""The formats of a history, and what the command does when there is none."""
+"""The formats of a history, and what the command does when there is none.
+
+`PYTHONPATH=tests python tests/compare/history/test_report.py FILE` makes the picture of the
+documentation.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import random
 import re
 import shutil
+import sys
+import tempfile
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 from browser import CHROMIUM, DRIVER, open_browser
-from versions import rows_of, write
+from versions import Row, rows_of, write
+
+from otel_mlflow_context.compare import version_history
 
 NASTY = "</style><img src=x onerror=document.title='caught'>&\x1b[31m"
 FORMULA = "=cmd|' /C calc'!A0"
@@ -142,3 +151,34 @@ def test_wrong_usage(arguments: tuple[str, ...], command: Any, changed: str) -> 
     status, out, err = command(changed, *arguments)
     assert (status, out) == (2, "")
     assert "usage: " in err
+
+
+def take_picture(file: str) -> None:
+    """Of a history of twelve versions, of which one is slower and another one fails more."""
+    with tempfile.TemporaryDirectory() as folder:
+        uri = f"sqlite:///{folder}/mlflow.db"
+        dice = random.Random(20261125)
+        rows = [
+            Row(
+                f"1.{number}.0",
+                state="ERROR" if dice.random() < (0.09 if number >= 8 else 0.02) else "OK",
+                latency_ms=int((520 if number >= 5 else 420) * dice.lognormvariate(0, 0.45)),
+                hours_ago=24 * (12 - number) - dice.uniform(0, 24),
+            )
+            for number in range(12)
+            for _ in range(200)
+        ]
+        write(uri, rows)
+        page = Path(folder, "page.html")
+        page.write_text(version_history(tracking_uri=uri).as_html(), encoding="utf-8")
+        browser = open_browser(Path(folder, "profile"))
+        size = {"width": 1160, "height": 1195, "deviceScaleFactor": 1, "mobile": False}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        browser.get(page.as_uri())
+        browser.execute_script("document.body.style.overflow = 'hidden'")
+        browser.save_screenshot(file)
+        browser.quit()
+
+
+if __name__ == "__main__":
+    take_picture(sys.argv[1])
