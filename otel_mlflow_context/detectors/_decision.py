@@ -13,7 +13,8 @@ A finding counts where its source is about this program:
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -46,11 +47,12 @@ def merged(*sources: Iterable[Finding], conflicts: list[str] | None = None) -> d
 
     A source with another commit than one before it is about another checkout: of its findings only
     those count that are not about code, and a message is added to `conflicts`. A source without
-    a commit does not add what goes together with the commit of another.
+    a commit does not add what goes together with the commit of another. A version from the time of
+    installation counts where the commit or its tag confirms it.
     """
     result: dict[str, Finding] = {}
     for source in sources:
-        found = {finding.attribute: finding for finding in source}
+        found = {it.attribute: it for it in source if not it.is_old or _is_confirmed(it, result)}
         theirs, ours = (of.get(_COMMIT) for of in (found, result))
         if theirs and ours and not is_same_commit(str(theirs.value), str(ours.value)):
             if conflicts is not None:
@@ -60,6 +62,29 @@ def merged(*sources: Iterable[Finding], conflicts: list[str] | None = None) -> d
             found = {name: it for name, it in found.items() if name not in _OF_COMMIT}
         result = found | result
     return result
+
+
+_COMMIT_IN_VERSION: Final = re.compile(r"\+g([0-9a-f]{7,40})\b")
+
+
+def _is_confirmed(version: Finding, found: Mapping[str, Finding]) -> bool:
+    """Whether a version is that of the commit: it names the commit, or the tag names it."""
+    public, _, local = str(version.value).partition("+")
+    tag = _of_tag(found)
+    if tag and tag != public:
+        return False
+    named = _COMMIT_IN_VERSION.search(f"+{local}")
+    commit = found.get(_COMMIT)
+    if named:
+        return commit is not None and is_same_commit(named[1], str(commit.value))
+    return tag is not None
+
+
+def _of_tag(found: Mapping[str, Finding]) -> str | None:
+    """The version that a tag names: ``1.2`` of ``v1.2``."""
+    tag = found.get(semconv.VCS_REF_HEAD_TAG)
+    number = re.search(r"(?<!\w)v?(\d.*)", str(tag.value)) if tag else None
+    return number[1] if number else None
 
 
 def has_commit(found: Iterable[Finding]) -> bool:

@@ -19,6 +19,8 @@ class Finding(NamedTuple):
     value: str | bool
     source: str
     """Where it was found, for people, without values: ``GITHUB_SHA``, ``.git/HEAD``."""
+    is_old: bool = False
+    """It may be of another commit than what runs now: a version from the time of installation."""
 
 
 def findings(source: str, values: Mapping[str, object]) -> list[Finding]:

@@ -211,7 +211,9 @@ def _module(target: Target, environ: Mapping[str, str], cwd: Path | None) -> Pro
     is_safe = target.is_safe or bool(environ.get("PYTHONSAFEPATH"))
     found = _find_module(name, [cwd] if cwd and not is_safe else [], environ)
     if found is None:
-        return Program(name, cwd, package=_top_level(name))
+        # In a zip file, it is not the working directory's.
+        is_elsewhere = bool(_places_of(_top_level(name), _listed(environ)))
+        return Program(name, None if is_elsewhere else cwd, package=_top_level(name))
     program = Program(name, found.folder, package=_top_level(name), file=found.file)
     if is_standard(found.folder):
         return Program(directory=cwd, is_launcher=True)
@@ -300,8 +302,7 @@ def _top_level(module: str) -> str:
 def _find_module(name: str, first: Sequence[Path], environ: Mapping[str, str]) -> _Module | None:
     """A module or package, looked for in some folders and then where Python does."""
     top_level = _top_level(name)
-    listed = environ.get("PYTHONPATH", "").split(os.pathsep)
-    folders = (*first, *(Path(folder) for folder in listed if folder))
+    folders = (*first, *map(Path, _listed(environ)))
     places = (folder / top_level for folder in folders)
     found = next(filter(None, (_module_in(place, name) for place in places)), None)
     if found is None:
@@ -312,13 +313,20 @@ def _find_module(name: str, first: Sequence[Path], environ: Mapping[str, str]) -
     return found
 
 
-def _places_of(top_level: str) -> list[Path]:
-    """Where a top-level module or package is: its path without a suffix."""
-    import importlib.util  # not loaded in every program, and not needed in most
+def _listed(environ: Mapping[str, str]) -> list[str]:
+    return [it for it in environ.get("PYTHONPATH", "").split(os.pathsep) if it]
 
+
+def _places_of(top_level: str, more: Sequence[str] = ()) -> list[Path]:
+    """Where a top-level module or package is, in `more` too: its path without a suffix."""
+    import importlib.util  # not loaded in every program, and not needed in most
+    from importlib.machinery import PathFinder
+
+    if not top_level.isidentifier():
+        return []
     try:
         # Of a name without dots, the finders import nothing.
-        spec = importlib.util.find_spec(top_level) if top_level.isidentifier() else None
+        spec = importlib.util.find_spec(top_level) or PathFinder.find_spec(top_level, more)
     except Exception:  # finders are anybody's code; a __main__ or stub module has no spec
         return []
     if spec is None:

@@ -6,12 +6,13 @@ https://packaging.python.org/en/latest/specifications/recording-installed-packag
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -32,9 +33,7 @@ def distribution_of(program: Program) -> Path | None:
     """
     if program.directory is None:
         return None
-    info = None
-    if program.package:
-        info = _installed(program.package, program.directory)
+    info = _installed(program) if program.package else None
     if info is None and (program.package or program.script):
         info = _editable(program.directory)
     return info
@@ -61,28 +60,73 @@ def direct_url_of(info: Path) -> dict[str, Any]:
     return direct_url if isinstance(direct_url, dict) else {}
 
 
-def _installed(package: str, directory: Path) -> Path | None:
-    """The distribution whose RECORD lists the package."""
-
-    def is_namesake(info: Path) -> bool:
-        return info.name.lower().startswith(f"{package.lower()}-")
-
-    for folder, beginnings in _installation_folders(package, directory):
-        # A distribution that is named like its package, as most are, is read first.
-        infos = sorted(folder.glob("*.dist-info"), key=is_namesake, reverse=True)
-        for info in infos[:_MAX_RECORDS]:
-            record = "\n" + _read(info / "RECORD")
-            if any(f"\n{beginning}" in record for beginning in beginnings):
-                return info
+def _installed(program: Program) -> Path | None:
+    """The distribution whose RECORD lists the program's file."""
+    for folder, beginnings in _installation_folders(program):
+        infos = _infos_in(folder, str(program.package))
+        found = next((it for it in infos if _line_of(it, beginnings)), None)
+        if found is None:
+            continue
+        # Of an update that was interrupted, or two installers, the metadata may be there twice.
+        name = _name_of(found)
+        same = [it for it in infos if _name_of(it) == name and _line_of(it, beginnings)]
+        if len(same) > 1 and program.file:
+            digest = _digest(program.file)
+            same = [it for it in same if f"sha256={digest}," in _line_of(it, beginnings)]
+        return same[0] if len(same) == 1 else None
     return None
 
 
-def _installation_folders(package: str, directory: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
-    """Folders that the package may be installed in, and how a line of their RECORD then begins."""
+def _installation_folders(program: Program) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """Folders that a program may be installed in, and how a line of their RECORD then begins."""
+    package, directory = str(program.package), program.directory
+    if directory is None:
+        return
+    if file := program.file:
+        # Several distributions may have modules in a package.
+        for folder in file.parents:
+            path = file.relative_to(folder)
+            if path.parts[0].partition(".")[0] == package:
+                yield folder, (f"{path.as_posix()},",)
+        return
     yield directory, (f"{package}.", f"{package}/")
     for folder in (directory, *directory.parents):
         if folder.name == package:
             yield folder.parent, (f"{directory.relative_to(folder.parent).as_posix()}/",)
+
+
+def _infos_in(folder: Path, package: str) -> list[Path]:
+    """The ``*.dist-info`` folders, first those that are named like the package, as most are."""
+
+    def is_namesake(info: Path) -> bool:
+        return info.name.lower().startswith(package.lower())
+
+    # Pip leaves ~ at the beginning of what it could not remove.
+    infos = (it for it in folder.glob("*.dist-info") if not it.name.startswith("~"))
+    return sorted(infos, key=is_namesake, reverse=True)[:_MAX_RECORDS]
+
+
+def _line_of(info: Path, beginnings: Iterable[str]) -> str:
+    """The first line of a RECORD that begins in one of these ways, or an empty text."""
+    record = "\n" + _read(info / "RECORD")
+    starts = (record.find(f"\n{beginning}") for beginning in beginnings)
+    start = next((it for it in starts if it >= 0), None)
+    return "" if start is None else record[start + 1 :].partition("\n")[0]
+
+
+def _name_of(info: Path) -> str:
+    return info.name.removesuffix(".dist-info").rpartition("-")[0].lower()
+
+
+def _digest(file: Path) -> str:
+    """As in a RECORD."""
+    import hashlib  # hardly ever needed
+
+    try:
+        digest = hashlib.sha256(file.read_bytes()).digest()
+    except OSError:
+        return ""
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
 _PROJECT_FILES: Final = ("pyproject.toml", "setup.py", "setup.cfg")
@@ -95,7 +139,7 @@ def _editable(directory: Path) -> Path | None:
     if not any(is_file(folder / name) for folder in around for name in _PROJECT_FILES):
         return None
     infos = itertools.chain.from_iterable(_installed_from_url(folder) for folder in sys.path)
-    folders = {_editable_folder(info): info for info in infos}
+    folders = {editable_folder_of(info): info for info in infos}
     return next((folders[folder] for folder in around if folder in folders), None)
 
 
@@ -111,7 +155,8 @@ def _installed_from_url(folder: str) -> Iterator[Path]:
             yield Path(folder, name)
 
 
-def _editable_folder(info: Path) -> Path | None:
+def editable_folder_of(info: Path) -> Path | None:
+    """The project of an editable installation; None for another distribution."""
     dir_info = direct_url_of(info).get("dir_info")
     is_editable = isinstance(dir_info, dict) and dir_info.get("editable")
     return source_folder_of(info) if is_editable else None

@@ -23,14 +23,17 @@ from otel_mlflow_context.detectors.program.command_line import Program
 from otel_mlflow_context.detectors.program.distribution import (
     direct_url_of,
     distribution_of,
+    editable_folder_of,
     version_of,
 )
 from otel_mlflow_context.detectors.program.project import own_folders
+from otel_mlflow_context.detectors.program.static_version import static_version
 
 _DIRECT_URL: Final = "direct_url.json"
 _VERSION_FILE: Final = "_version.py"
 _ARCHIVAL_FILE: Final = ".git_archival.txt"
 _DISTRIBUTION: Final = "installed distribution"
+_EDITABLE: Final = "editable installation"
 _MAX_LENGTH: Final = 64 << 10  # bytes of any of these files; they have some hundred
 _BRANCHES: Final = "refs/heads/"
 _TAGS: Final = "refs/tags/"
@@ -53,8 +56,16 @@ def package_findings(program: Program) -> list[Finding]:
     found = _from_direct_url(direct_url_of(info)) if info else []
     found = found or (_from_version_file(program, info.parent) if info else [])
     found = found or _from_archive(program)
-    version = version_of(info) if info else None
-    return [*found, *findings(_DISTRIBUTION, {semconv.SERVICE_VERSION: version})]
+    return [*found, *(_version_findings(info) if info else [])]
+
+
+def _version_findings(info: Path) -> list[Finding]:
+    """The version of a distribution; of an editable installation, that of its project now."""
+    project = editable_folder_of(info)
+    if project and (static := static_version(project)):
+        return findings(static.file, {semconv.SERVICE_VERSION: static.version})
+    found = findings(_DISTRIBUTION, {semconv.SERVICE_VERSION: version_of(info)})
+    return [it._replace(source=_EDITABLE, is_old=True) for it in found] if project else found
 
 
 # --- pip install git+https://... -----------------------------------------------------------------
