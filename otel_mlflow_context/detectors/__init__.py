@@ -8,6 +8,7 @@ from typing import Final
 
 from opentelemetry.sdk.resources import Resource, ResourceDetector
 
+from otel_mlflow_context.detectors import _process
 from otel_mlflow_context.detectors.deployment import DeploymentResourceDetector
 from otel_mlflow_context.detectors.git import GitResourceDetector
 from otel_mlflow_context.detectors.source import SourceResourceDetector
@@ -27,6 +28,9 @@ _DETECTORS: Final[tuple[type[ResourceDetector], ...]] = (
     SourceResourceDetector,
     DeploymentResourceDetector,
 )
+
+
+_process.read_head_early()
 
 
 @functools.cache

@@ -1,5 +1,8 @@
 """The facts of this process, shared by the detectors and found once.
 
+They are those of when its code was loaded: a program may commit, or check out another branch, while
+it runs. So HEAD is read when the detectors are imported, and the reading is kept.
+
 The SDK loads each detector by its entry point, possibly in threads of its own, and
 `detect_resource` uses all three; a forked process keeps the facts of its parent.
 """
@@ -11,13 +14,16 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, TypeVar
 
 from otel_mlflow_context.detectors._decision import merged
 from otel_mlflow_context.detectors._finding import Finding
 from otel_mlflow_context.detectors._sources import Sources, code_sources, with_changes
 from otel_mlflow_context.detectors.program import process
 from otel_mlflow_context.detectors.program.command_line import Program
+from otel_mlflow_context.detectors.repository.refs import Head, read_head
 
 _logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -54,6 +60,18 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_once.new_lock)
 
 
+_heads: Final[dict[Path, Head]] = {}
+"""HEAD as it was when the detectors were imported, by the git folder."""
+
+
+def read_head_early() -> None:
+    """Read HEAD of the program's repository. Never raises: what is wrong is reported later."""
+    with suppress(Exception):
+        repository = process.current_program().repository
+        if repository:
+            _heads[repository.git_dir] = read_head(repository)
+
+
 @_once
 def program() -> Program:
     """The program of this process. Never raises."""
@@ -70,7 +88,7 @@ def code_and_changes() -> Mapping[str, Finding]:
     """The same, and whether there are uncommitted changes, which starts git."""
     sources, known_problems = _sources()
     problems: list[str] = []
-    sources = with_changes(sources, program(), problems)
+    sources = with_changes(sources, program(), problems, _heads)
     if not known_problems:  # git's message would be about the same files
         _log(problems)
     return merged(*sources.in_order)
@@ -79,7 +97,7 @@ def code_and_changes() -> Mapping[str, Finding]:
 @_once
 def _sources() -> tuple[Sources, list[str]]:
     problems: list[str] = []
-    sources = code_sources(program(), dirty=False, problems=problems)
+    sources = code_sources(program(), dirty=False, problems=problems, heads=_heads)
     _log(problems)
     return sources, problems
 
@@ -87,6 +105,7 @@ def _sources() -> tuple[Sources, list[str]]:
 def forget() -> None:
     """Read everything again at the next call."""
     _once.forget()
+    _heads.clear()
 
 
 def _log(problems: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 from opentelemetry.sdk.resources import OTELResourceDetector
@@ -22,7 +23,7 @@ from otel_mlflow_context.detectors.program.notebook import is_notebook, notebook
 from otel_mlflow_context.detectors.program.package import package_findings
 from otel_mlflow_context.detectors.repository.config import remote_urls
 from otel_mlflow_context.detectors.repository.files import Repository
-from otel_mlflow_context.detectors.repository.refs import read_head, read_tag
+from otel_mlflow_context.detectors.repository.refs import Head, read_head, read_tag
 from otel_mlflow_context.detectors.repository.ssh import host_of
 from otel_mlflow_context.detectors.repository.url import browsable_url
 from otel_mlflow_context.facts.values import clean
@@ -30,6 +31,7 @@ from otel_mlflow_context.settings import current_settings
 from otel_mlflow_context.settings import environment_variables as env
 
 _T = TypeVar("_T")
+_NONE: Final[Mapping[Path, Head]] = {}
 _RESOURCE_VARIABLE: Final = "OTEL_RESOURCE_ATTRIBUTES"
 
 
@@ -56,17 +58,24 @@ def code_findings(
     return merged(*code_sources(program, dirty=dirty, problems=problems).in_order)
 
 
-def code_sources(program: Program, *, dirty: bool, problems: list[str] | None = None) -> Sources:
+def code_sources(
+    program: Program,
+    *,
+    dirty: bool,
+    problems: list[str] | None = None,
+    heads: Mapping[Path, Head] = _NONE,
+) -> Sources:
     """The findings about the program's code by source.
 
     Args:
         program: whose code it is.
         dirty: whether to check for uncommitted changes, which starts git.
         problems: a message is added for each file that is there and cannot be read.
+        heads: HEAD of repositories as it was read before, by the git folder.
     """
     problems = [] if problems is None else problems
     checkout, platforms = checkout_and_platforms(
-        program, list(repository_findings(program, problems))
+        program, list(repository_findings(program, problems, heads))
     )
     sources = Sources(
         _opentelemetry_findings(),
@@ -76,14 +85,16 @@ def code_sources(program: Program, *, dirty: bool, problems: list[str] | None = 
         platforms,
         package_findings(program),
     )
-    return with_changes(sources, program, problems) if dirty else sources
+    return with_changes(sources, program, problems, heads) if dirty else sources
 
 
-def with_changes(sources: Sources, program: Program, problems: list[str]) -> Sources:
+def with_changes(
+    sources: Sources, program: Program, problems: list[str], heads: Mapping[Path, Head] = _NONE
+) -> Sources:
     """The same, with the uncommitted changes that git finds, where the commit is the checkout's."""
     if not has_commit(sources.checkout):
         return sources
-    changed = uncommitted_changes(program, problems)
+    changed = uncommitted_changes(program, problems, heads)
     return sources._replace(checkout=[*sources.checkout, changed]) if changed else sources
 
 
@@ -101,13 +112,15 @@ def _opentelemetry_findings() -> list[Finding]:
     return found
 
 
-def repository_findings(program: Program, problems: list[str]) -> Iterator[Finding]:
+def repository_findings(
+    program: Program, problems: list[str], heads: Mapping[Path, Head] = _NONE
+) -> Iterator[Finding]:
     """Commit, branch, tag and URL of the program's repository."""
     repository = _attempt(lambda: program.repository, problems)
     if repository is None:
         return
     where = f"of {repository.root.name}/"
-    head = _attempt(lambda: read_head(repository), problems)
+    head = heads.get(repository.git_dir) or _attempt(lambda: read_head(repository), problems)
     if head and head.commit:
         yield Finding(semconv.VCS_REF_HEAD_REVISION, head.commit, f".git/HEAD {where}")
     if head and head.branch:
@@ -122,13 +135,18 @@ def repository_findings(program: Program, problems: list[str]) -> Iterator[Findi
         yield Finding(semconv.VCS_REPOSITORY_URL_FULL, url, f".git/config {where}")
 
 
-def uncommitted_changes(program: Program, problems: list[str]) -> Finding | None:
+def uncommitted_changes(
+    program: Program, problems: list[str], heads: Mapping[Path, Head] = _NONE
+) -> Finding | None:
     """Whether tracked files of the program's repository differ; starts git."""
     # Its errors are among the problems of `repository_findings`.
     repository = _attempt(lambda: program.repository, [])
     head = _attempt(lambda: read_head(repository), []) if repository else None
     # Without a commit there is nothing to differ from.
     if repository is None or head is None or not head.commit:
+        return None
+    # What git finds would be about another commit.
+    if heads.get(repository.git_dir, head).commit != head.commit:
         return None
     # Imported here: with the check turned off it costs nothing.
     from otel_mlflow_context.detectors.repository.command import is_dirty

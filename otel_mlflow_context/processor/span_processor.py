@@ -11,6 +11,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
+from otel_mlflow_context import detectors
 from otel_mlflow_context.context.active_traces import ACTIVE_TRACES
 from otel_mlflow_context.facts.metadata import (
     attributes_from_metadata,
@@ -94,10 +95,8 @@ class MlflowContextSpanProcessor(SpanProcessor):
         self._request_facts = RequestFacts(self._settings)
         self._given = resource
         self._detected: Mapping[str, Any] = {}
-        if resource is None:  # whoever gives a resource does not pay for the detectors
-            from otel_mlflow_context.detectors import detect_resource
-
-            self._detected = detect_resource().attributes
+        if resource is None:
+            self._detected = detectors.detect_resource().attributes
         # The provider's resource and its facts: one tuple, so that a thread never sees the facts
         # of another resource.
         self._process: tuple[Resource | None, dict[str, str]] = (None, {})

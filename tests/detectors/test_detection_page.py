@@ -1,6 +1,6 @@
 """The tables of docs/detection.md are those of the code.
 
-`python tests/detectors/test_detection_page.py` writes them anew.
+`PYTHONPATH=tests python tests/detectors/test_detection_page.py` writes them anew.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import git
+from detectors.truth.cases import count_by_kind
 
 from otel_mlflow_context.detectors.platforms.ci import CI
 from otel_mlflow_context.detectors.platforms.hosting import HOSTING
@@ -46,10 +47,27 @@ def marked(kind: str) -> re.Pattern[str]:
     return re.compile(rf"(?<=<!-- {kind} -->\n).*?(?=\n<!-- end -->)", re.DOTALL)
 
 
-@pytest.mark.parametrize("kind", ["runtime", "CI"])
+def truth_table() -> str:
+    """How many cases of each kind the truth matrix has."""
+    counts = count_by_kind()
+    lines = [f"| {kind} | {count} |" for kind, count in counts.items()]
+    total = f"| together | {sum(counts.values())} |"
+    return "\n".join(["| Programs, by what differs | Cases |", "|---|---|", *lines, total])
+
+
+WRITTEN = {
+    "truth": truth_table,
+    "runtime": lambda: table("runtime"),
+    "CI": lambda: table("CI"),
+}
+
+
+@pytest.mark.parametrize("kind", WRITTEN)
 def test_the_tables_are_those_of_the_code(kind: str) -> None:
     [written] = marked(kind).findall(PAGE.read_text())
-    assert written == table(kind), "python tests/detectors/test_detection_page.py writes it anew"
+    assert written == WRITTEN[kind](), (
+        "PYTHONPATH=tests python tests/detectors/test_detection_page.py writes it anew"
+    )
 
 
 def test_the_worked_dockerfile_is_that_of_the_build_stamps_page() -> None:
@@ -83,6 +101,6 @@ def first_words(lines: Iterable[str]) -> list[str]:
 
 if __name__ == "__main__":
     text = PAGE.read_text()
-    for each in ("runtime", "CI"):
-        text = marked(each).sub(lambda _, kind=each: table(kind), text)
+    for each, written in WRITTEN.items():
+        text = marked(each).sub(lambda _, written=written: written(), text)
     PAGE.write_text(text)

@@ -178,6 +178,15 @@ _APPLICATION: Final = Launcher(positional=True)
 _WORKERS: Final = Launcher(positional=True, commands=("worker", "scheduler"))
 _IMPORTS: Final = Launcher(imports=True)
 _OF_CODE: Final = Launcher()
+_IPYTHON: Final = Launcher(
+    positional=True,
+    options=("-m",),
+    flags=_flags("--classic --debug --init --nosep --quick --quiet -i")
+    | _switches(
+        """autoedit-syntax autoindent automagic banner color-info confirm-exit ignore-cwd pdb pprint
+        simple-prompt term-title tip"""
+    ),
+)
 
 LAUNCHERS: Final[Mapping[str, Launcher]] = {
     "uvicorn": Launcher(
@@ -253,8 +262,8 @@ LAUNCHERS: Final[Mapping[str, Launcher]] = {
     "pytest": _TEST_RUNNER,
     "py.test": _TEST_RUNNER,
     "unittest": _TEST_RUNNER,
-    "ipython": Launcher(positional=True),
-    "IPython": Launcher(positional=True),
+    "ipython": _IPYTHON,
+    "IPython": _IPYTHON,
     "ipykernel_launcher": _KERNEL,
     "ipykernel": _KERNEL,
     "colab_kernel_launcher": _KERNEL,
@@ -262,7 +271,7 @@ LAUNCHERS: Final[Mapping[str, Launcher]] = {
     "ipykernel_launcher.py": _KERNEL,
     "colab_kernel_launcher.py": _KERNEL,
     "db_ipykernel_launcher.py": _KERNEL,
-    "default_worker.py": _OF_CODE,  # Ray's
+    "default_worker.py": _IMPORTS,  # Ray's
     "timeit": _OF_CODE,
 }
 """By the name of the installed program, and of the module where ``python -m`` starts it."""

@@ -34,11 +34,18 @@ from otel_mlflow_context.detectors.program.notebook import is_notebook, notebook
 
 def current_program() -> Program:
     """The program of this process. Never raises: what cannot be known is None."""
-    cwd = working_directory()
-    program = program_of(_command_line(), environ=os.environ, cwd=cwd, main_file=_main_file())
+    program = named_program()
     if program.is_launcher and (caller := _caller()):
         return Program(caller.name, caller.parent, script=caller, file=caller)
-    return notebook(program, os.environ, cwd) if is_notebook(program) else program
+    if is_notebook(program):
+        return notebook(program, os.environ, working_directory())
+    return program
+
+
+def named_program() -> Program:
+    """The program that the command line names: it may be a launcher or a notebook's kernel."""
+    cwd = working_directory()
+    return program_of(_command_line(), environ=os.environ, cwd=cwd, main_file=_main_file())
 
 
 _PACKAGE: Final = Path(__file__).parents[2]

@@ -16,8 +16,7 @@ To add a case, write a function in the module of its kind, below `cases`::
 What is expected is given by keyword, ``version="1.2"``: one value, `GIT` (the default for commit,
 branch, tag, url and dirty), `any_of` several where nothing decides, or `ITS_METADATA`. A fact that
 is left out has to be absent. ``absent={"tag": "the reason"}`` allows a fact to be absent that git
-knows. A case that is wrong today has a line in ``known_wrong.txt``, which may only become shorter:
-a line that is no longer needed fails the test. `python -m pytest ... -k CASE` runs one.
+knows. `python -m pytest ... -k CASE` runs one.
 """
 
 from __future__ import annotations
@@ -35,18 +34,6 @@ from detectors.truth.world import World
 pytestmark = pytest.mark.version_independent
 
 cases.load()
-KNOWN_WRONG = Path(__file__).with_name("known_wrong.txt")
-
-
-def known_wrong() -> dict[str, set[str]]:
-    """The verdicts of each case that is wrong today, from lines ``kind/id: verdict, verdict``."""
-    known = {}
-    for line in KNOWN_WRONG.read_text().splitlines():
-        if line and not line.startswith("#"):
-            name, _, found = line.rpartition(": ")
-            assert name in CASES, f"{KNOWN_WRONG.name} names no case: {name}"
-            known[name] = set(found.split(", "))
-    return known
 
 
 def typed_path(start: Start) -> str | None:
@@ -76,14 +63,9 @@ def test_every_fact_is_true_or_absent_for_a_reason(
             if value != found[fact]:
                 wrong.add(f"show of {fact}")
                 lines.append(f"{fact}: show says {value!r}, the process {found[fact]!r}")
-    known = known_wrong().get(name, set())
-    if wrong != known:
-        pytest.fail(
-            "\n  ".join([f"{name}: {', '.join(sorted(wrong))}", f"of {report['file']}", *lines])
-            if wrong - known
-            else f"{name}: no longer wrong, take off {KNOWN_WRONG.name}: {sorted(known - wrong)}",
-            pytrace=False,
-        )
+    if wrong:
+        title = f"{name}: {', '.join(sorted(wrong))}"
+        pytest.fail("\n  ".join([title, f"of {report['file']}", *lines]), pytrace=False)
 
 
 def test_there_are_enough_cases_of_every_kind() -> None:
