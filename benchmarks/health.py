@@ -45,6 +45,7 @@ def run(*, quick: bool = False) -> str:
 def _requests() -> dict[str, tuple[bytes, dict[str, str]]]:
     many = _spans(_SPANS, _BYTES // _SPANS - 120).SerializeToString()
     few = _spans(20, _BYTES // 20 - 120)
+    in_json = _as_json(_spans(20, _BYTES // 22 - 400))
     packed = gzip.compress(_spans(32, _UNPACKED // 32 - 120).SerializeToString(), 1)
     protobuf = {"content-type": "application/x-protobuf"}
     return {
@@ -55,7 +56,8 @@ def _requests() -> dict[str, tuple[bytes, dict[str, str]]]:
             gzip.compress(bytes(_UNPACKED)),
             {**protobuf, "content-encoding": "gzip"},
         ),
-        "JSON of 20 MiB": (_as_json(few)[:_BYTES], {"content-type": "application/json"}),
+        "20 spans in JSON": (in_json, {"content-type": "application/json"}),
+        "JSON that is cut off": (in_json[:-1], {"content-type": "application/json"}),
         "JSON of many objects": (_json_of_many_objects(), {"content-type": "application/json"}),
     }
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 __all__ = ["create_app", "create_basic_auth_app"]
@@ -40,4 +41,8 @@ def _with_plugin(app: Any, *, is_strict: bool) -> Any:
         route.TracesRoute(app, store, is_strict=is_strict),
         route.plugin_route(),
     ]
+    # What has been imported stays. Each garbage collection would look at it again, and hold up
+    # all requests: of large ones there are many.
+    gc.collect()
+    gc.freeze()
     return app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import Mapping
@@ -98,6 +99,9 @@ class TracesRoute(Route):  # type: ignore[misc]  # Starlette may be too old for 
             traces = parse(unpacked, media_type)
         except RequestTooLargeError:
             raise
+        except json.JSONDecodeError:
+            # MLflow answers the same for nothing, and holds the GIL while it reads a large body.
+            return await self._forward(request, _headers_for(b"", headers), b"")
         except Exception:
             return await self._forward(request, headers, body)  # MLflow's answer says what is wrong
         if _EXPERIMENT_ID not in headers:
@@ -116,10 +120,8 @@ class TracesRoute(Route):  # type: ignore[misc]  # Starlette may be too old for 
     ) -> Response:
         began = time.perf_counter()
         body = part.SerializeToString()
-        headers = MutableHeaders(raw=request.headers.raw.copy())
-        del headers["content-encoding"]
+        headers = _headers_for(body, request.headers)
         headers["content-type"] = PROTOBUF
-        headers["content-length"] = str(len(body))
         if self._is_strict and _RUN_ID in headers and not await self._may_link(headers):
             del headers[_RUN_ID]
         export.entry_spans = _entry_spans(request, part)
@@ -182,6 +184,14 @@ async def _call(app: Any, scope: Any, body: bytes) -> Response:
     response = Response(b"".join(it.get("body", b"") for it in sent), sent[0]["status"])
     response.raw_headers = list(sent[0].get("headers", ()))
     return response
+
+
+def _headers_for(body: bytes, headers: Headers) -> MutableHeaders:
+    """The headers of a request with another body, which is not compressed."""
+    found = MutableHeaders(raw=headers.raw.copy())
+    del found["content-encoding"]
+    found["content-length"] = str(len(body))
+    return found
 
 
 def _check_counts(traces: ExportTraceServiceRequest, settings: Settings) -> None:
