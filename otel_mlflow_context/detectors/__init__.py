@@ -30,7 +30,7 @@ _DETECTORS: Final[tuple[type[ResourceDetector], ...]] = (
 )
 
 
-_process.read_head_early()
+_process.read_early()
 
 
 @functools.cache

@@ -1,7 +1,6 @@
 """The facts of this process, shared by the detectors and found once.
 
-They are those of when its code was loaded: a program may commit, or check out another branch, while
-it runs. So HEAD is read when the detectors are imported, and the reading is kept.
+They are those of when its code was loaded: the checkout is read when the detectors are imported.
 
 The SDK loads each detector by its entry point, possibly in threads of its own, and
 `detect_resource` uses all three; a forked process keeps the facts of its parent.
@@ -15,15 +14,14 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
+from otel_mlflow_context.detectors._checkout import Checkout, read_checkout
 from otel_mlflow_context.detectors._decision import merged
 from otel_mlflow_context.detectors._finding import Finding
 from otel_mlflow_context.detectors._sources import Sources, code_sources, with_changes
 from otel_mlflow_context.detectors.program import process
 from otel_mlflow_context.detectors.program.command_line import Program
-from otel_mlflow_context.detectors.repository.refs import Head, read_head
 
 _logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -60,16 +58,17 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_once.new_lock)
 
 
-_heads: Final[dict[Path, Head]] = {}
-"""HEAD as it was when the detectors were imported, by the git folder."""
+_early: Checkout | None = None
+"""The checkout as it was when the detectors were imported."""
 
 
-def read_head_early() -> None:
-    """Read HEAD of the program's repository. Never raises: what is wrong is reported later."""
+def read_early() -> None:
+    """Read the program's checkout. Never raises: what is wrong is reported later."""
+    global _early  # noqa: PLW0603
     with suppress(Exception):
-        repository = process.current_program().repository
-        if repository:
-            _heads[repository.git_dir] = read_head(repository)
+        problems: list[str] = []
+        checkout = read_checkout(process.current_program(), problems)
+        _early = None if problems else checkout
 
 
 @_once
@@ -88,7 +87,7 @@ def code_and_changes() -> Mapping[str, Finding]:
     """The same, and whether there are uncommitted changes, which starts git."""
     sources, known_problems = _sources()
     problems: list[str] = []
-    sources = with_changes(sources, program(), problems, _heads)
+    sources = with_changes(sources, program(), problems, _early)
     if not known_problems:  # git's message would be about the same files
         _log(problems)
     return merged(*sources.in_order)
@@ -97,15 +96,16 @@ def code_and_changes() -> Mapping[str, Finding]:
 @_once
 def _sources() -> tuple[Sources, list[str]]:
     problems: list[str] = []
-    sources = code_sources(program(), dirty=False, problems=problems, heads=_heads)
+    sources = code_sources(program(), dirty=False, problems=problems, early=_early)
     _log(problems)
     return sources, problems
 
 
 def forget() -> None:
     """Read everything again at the next call."""
+    global _early  # noqa: PLW0603
     _once.forget()
-    _heads.clear()
+    _early = None
 
 
 def _log(problems: list[str]) -> None:

@@ -17,12 +17,10 @@ from typing import Final
 from opentelemetry.sdk.resources import OTELResourceDetector
 
 from otel_mlflow_context import semconv
+from otel_mlflow_context.detectors._checkout import uncommitted_changes
 from otel_mlflow_context.detectors._decision import checkout_and_platforms, merged
 from otel_mlflow_context.detectors._finding import Finding, checked, findings
-from otel_mlflow_context.detectors._sources import (
-    repository_findings,
-    uncommitted_changes,
-)
+from otel_mlflow_context.detectors._sources import checkout_findings as findings_of_checkout
 from otel_mlflow_context.detectors._stamp import FIELDS, FILE_NAME, SCHEMA
 from otel_mlflow_context.detectors.program.command_line import Program
 from otel_mlflow_context.detectors.program.package import package_findings
@@ -69,9 +67,8 @@ def checkout_findings(directory: Path) -> list[Finding]:
     """The facts of the repository that a folder belongs to. Unreadable files are logged."""
     problems: list[str] = []
     checkout = Program(directory=directory)
-    found = {it.attribute: it for it in repository_findings(checkout, problems)}
-    if changed := uncommitted_changes(checkout, problems):
-        found[changed.attribute] = changed
+    everything = findings_of_checkout(checkout, problems) + uncommitted_changes(checkout, problems)
+    found = {it.attribute: it for it in everything}
     if problems:
         _logger.warning("facts from git are missing: %s", "; ".join(problems))
     if semconv.VCS_REF_HEAD_REVISION not in found:

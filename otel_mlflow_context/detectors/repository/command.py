@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -23,9 +24,13 @@ _SECONDS_TO_END: Final = 0.05
 _STATUS: Final = (
     "--no-optional-locks",
     *("-c", "core.fsmonitor=false"),
-    *("status", "--porcelain", "--untracked-files=no"),
+    *("status", "--porcelain", "-z", "--untracked-files=no"),
     "--no-renames",
 )
+_PATH: Final = 3
+"""Where the path stands in an entry of the status, behind two letters."""
+_CLOCK: Final = 0.02
+"""Seconds by which the time of a file may be behind the clock."""
 # Nothing from the network, and messages in English.
 _ENVIRONMENT: Final = {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C"}
 # With these set, as in a git hook, git would look at another repository, and at one that it would
@@ -37,8 +42,12 @@ _unanswered: Final[set[str]] = set()
 """Executables that did not answer in time: they are not started again."""
 
 
-def is_dirty(repository: Repository) -> bool | None:
+def is_dirty(repository: Repository, since: float = math.inf) -> bool | None:
     """Whether tracked files differ from the commit; None where git is missing or looks elsewhere.
+
+    Args:
+        repository: in which a program runs.
+        since: when its code was loaded. None where each file that differs was changed after that.
 
     Raises:
         RepositoryError: git refuses (a repository of somebody else's), or takes too long. It is
@@ -47,7 +56,28 @@ def is_dirty(repository: Repository) -> bool | None:
     # The folder that git finds the repository from: the work tree may be another (core.worktree).
     git_dir = repository.git_dir
     output = ask(git_dir.parent if git_dir.name == ".git" else repository.root, _STATUS)
-    return None if output is None else bool(output)
+    if not output:
+        return None if output is None else False
+    is_index_old = _is_changed_before(repository.git_dir / "index", since)
+    entries = (os.fsdecode(entry) for entry in output.split(b"\0") if entry)
+    return (
+        True
+        if any(
+            _is_changed_before(repository.root / entry[_PATH:], since)
+            # Where the file does not differ from the index, the index differs from the commit.
+            and (is_index_old or entry[1] != " ")
+            for entry in entries
+        )
+        else None
+    )
+
+
+def _is_changed_before(file: Path, time: float) -> bool:
+    """Whether a file was changed, or deleted, before a time."""
+    for path in (file, *file.parents):
+        with suppress(OSError):
+            return os.lstat(path).st_mtime < time - _CLOCK
+    return False
 
 
 def describe(root: Path, *options: str) -> str | None:

@@ -277,6 +277,14 @@ _later(
     "an amended commit after the detectors were imported",
     "git('commit', '--amend', '-m', 'amended')",
 )
+_later("a tag after the detectors were imported", "git('tag', 'v9')")
+_later(
+    "a new remote after the detectors were imported",
+    "git('remote', 'set-url', 'origin', 'https://github.com/ada/other')",
+)
+_later("a change after the detectors were imported", "open('README', 'w').write('changed')")
+_later("a deletion after the detectors were imported", "os.remove('pkg/job.py')")
+_later("a staged change after the detectors were imported", "git('rm', '--cached', 'README')")
 _later("refs packed after the detectors were imported", "git('pack-refs', '--all'); git('gc')")
 _later(
     "a new remote after the facts were found",
@@ -319,6 +327,13 @@ def _(world):
     shop = world.repository()
     world.commit(shop, {"app.py": program(before)})
     return at(world, shop, show=AFTER, dirty=IN_TIME)
+
+
+@case(TIME, "a change before anything was imported")
+def _(world):
+    shop = world.repository()
+    world.commit(shop, {"app.py": f"open('README', 'w').write('changed')\n{program()}"})
+    return at(world, shop, show=AFTER, dirty=True)
 
 
 _SLOW = """#!/bin/sh
