@@ -92,13 +92,15 @@ def write(text: str, output: Path | None) -> None:
 @contextlib.contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar on a terminal; elsewhere a line for each group."""
+    from otel_mlflow_context.compare.explain.labels import printable
+
     if not sys.stderr.isatty():
         groups: set[str] = set()
 
         def line(group: str, _: int, total: int) -> None:
             if group not in groups:
                 groups.add(group)
-                print_error(f"reading at most {total:,} traces of {group} ...")
+                print_error(f"reading at most {total:,} traces of {printable(group)} ...")
 
         yield line
         return
@@ -111,7 +113,9 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
 
         def bar(group: str, done: int, total: int) -> None:
             if group not in tasks:
-                tasks[group] = bars.add_task(f"reading traces of {escape(group)}", total=total)
+                tasks[group] = bars.add_task(
+                    f"reading traces of {escape(printable(group))}", total=total
+                )
             bars.update(tasks[group], completed=done)
 
         yield bar

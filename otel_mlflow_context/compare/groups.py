@@ -10,7 +10,15 @@ from typing import Final
 
 import numpy as np
 
-from otel_mlflow_context.compare.metrics import ERRORS, METRICS, Share
+from otel_mlflow_context.compare import statistics
+from otel_mlflow_context.compare.metrics import (
+    ERRORS,
+    LATENCY,
+    METRICS,
+    PERCENTILES,
+    Distribution,
+    Share,
+)
 from otel_mlflow_context.compare.result import Bucket, Group
 from otel_mlflow_context.compare.sample import Report, Sample, some
 from otel_mlflow_context.compare.selection import Selection
@@ -21,10 +29,12 @@ from otel_mlflow_context.compare.sources.base import (
     Point,
     Trace,
 )
+from otel_mlflow_context.compare.statistics import Estimate
 
 _STATUS: Final = "trace_status"
 _BY_STATUS: Final = {"dimensions": [_STATUS]}
 _MS_PER_S: Final = 1_000
+_PERCENT: Final = 100
 _FEWEST_BUCKETS: Final = 8
 _MOST_BUCKETS: Final = 40
 _TRACES_A_BUCKET: Final = 60
@@ -119,6 +129,35 @@ def _computed(selection: Selection, group: Group, states: Counter[str]) -> Group
         return group
     sessions = sum(int(it.values.get("COUNT", 0)) for it in points)
     return replace(group, sessions=sessions or None, all_sessions=True)
+
+
+def with_percentile_intervals(selection: Selection, group: Group) -> Group:
+    """A group with the intervals of its percentiles, where those are of more than a sample.
+
+    The ends of the interval of a percentile are percentiles too (order statistics), which the
+    source computes.
+    """
+    latency = group.observed[LATENCY.name]
+    if group.sampled >= group.traces or not isinstance(latency, Distribution):
+        return group
+    if latency.percentiles is None or not group.all_counted:
+        return group
+    ends = {it: statistics.quantile_ends(group.traces, it / _PERCENT) for it in PERCENTILES}
+    names = {
+        it: tuple(f"P{round(end * _PERCENT, 3):g}" for end in pair)
+        for it, pair in ends.items()
+        if pair is not None
+    }
+    wanted = [name for pair in names.values() for name in pair]
+    points = selection.aggregate(group.value, "latency", wanted)
+    computed = {name: value for it in points for name, value in it.values.items()}
+    intervals = {}
+    for it in PERCENTILES:
+        low, high = (computed.get(name) for name in names.get(it, ("", "")))
+        value = getattr(latency.percentiles, f"p{it}")
+        intervals[f"p{it}"] = Estimate(value, low, high)
+    observed = {**group.observed, LATENCY.name: replace(latency, intervals=intervals)}
+    return replace(group, observed=observed)
 
 
 # --- Over time ---------------------------------------------------------------------------------

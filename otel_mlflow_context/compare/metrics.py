@@ -164,6 +164,8 @@ class Distribution:
     """Of the traces that were read one by one, sorted."""
     mean: float | None
     percentiles: Latency | None
+    intervals: Mapping[str, Estimate] | None = field(default=None, repr=False, compare=False)
+    """The percentiles by their name, where the source has computed the ends of their intervals."""
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Distribution:
@@ -180,22 +182,21 @@ class Distribution:
 
     @property
     def mean_estimate(self) -> Estimate | None:
-        """The mean of all traces with the interval of those that were read."""
+        """The mean of all traces, with the interval of those that were read around it."""
         known = self.estimate
-        return known and replace(known, value=known.value if self.mean is None else self.mean)
+        if known is None or self.mean is None or known.low is None or known.high is None:
+            return known
+        off = self.mean - known.value
+        return Estimate(self.mean, known.low + off, known.high + off)
 
     @property
     def percentile_estimates(self) -> Mapping[str, Estimate] | None:
-        """The percentiles, by their name, with the intervals of the traces that were read."""
+        """The percentiles, by their name, with their intervals."""
+        if self.intervals is not None:
+            return self.intervals
         if self.percentiles is None or not len(self.values):
             return None
-        return {
-            f"p{it}": replace(
-                statistics.quantile(self.values, it / 100),
-                value=getattr(self.percentiles, f"p{it}"),
-            )
-            for it in PERCENTILES
-        }
+        return {f"p{it}": statistics.quantile(self.values, it / 100) for it in PERCENTILES}
 
     def with_computed(self, values: Mapping[str, float]) -> Distribution:
         if "AVG" in values:

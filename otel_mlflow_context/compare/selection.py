@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from otel_mlflow_context.compare.sources import filters
@@ -33,10 +33,17 @@ class Selection:
     key: str
     where: str
     start_ms: int | None
+    ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Of some groups the times of the first and the last trace: nothing else need be searched."""
 
     def is_in(self, value: str) -> str:
         """The term of a search for the traces of a group."""
-        return filters.metadata_is(self.key, value)
+        start_ms, end_ms = self.ranges.get(value, (None, None))
+        return filters.all_of(
+            filters.metadata_is(self.key, value),
+            filters.from_time(start_ms),
+            filters.until_time(end_ms),
+        )
 
     def traces(
         self, *terms: str, limit: int = PAGE, order_by: str = "request_id ASC"
@@ -65,7 +72,11 @@ class Selection:
         if others is None:
             raise NoAggregation("it takes equalities of the status, metadata and tags only")
         terms = [filters.group_is(self.key, value), *others]
-        options = {"start_ms": self.start_ms, **options}
+        times = {"start_ms": self.start_ms}
+        # Before MLflow 3.17 the time of an assessment is its own, which may be later.
+        if value in self.ranges and options.get("view") != "ASSESSMENTS":
+            times = dict(zip(("start_ms", "end_ms"), self.ranges[value], strict=True))
+        options = {**times, **options}
         return self.source.aggregate(
             self.experiment, Aggregate(metric, aggregations, terms, **options)
         )

@@ -85,6 +85,20 @@ def quantile(values: Values, share: float) -> Estimate:
     return Estimate(found, low, high)
 
 
+def quantile_ends(total: int, share: float) -> tuple[float, float] | None:
+    """The quantiles that are the ends of the interval of a quantile, of so many values.
+
+    >>> low, high = quantile_ends(1_000, 0.5)
+    >>> round(low, 3), round(high, 3)
+    (0.468, 0.53)
+    """
+    ranks = stats.quantile_test(np.arange(total), p=share).confidence_interval(CONFIDENCE)
+    if any(map(math.isnan, ranks)):
+        return None
+    low, high = (float(it) / (total - 1) for it in ranks)
+    return low, high
+
+
 def newcombe(count: int, total: int, base_count: int, base_total: int) -> Estimate:
     """The difference of two proportions with its interval after Newcombe (1998, method 10)."""
     low, high = confint_proportions_2indep(
@@ -148,6 +162,18 @@ def one_sided_shift(values: Values, base: Values, *, more: bool) -> tuple[float,
     p_value = float(found.pvalue)
     larger = float(found.statistic) / (len(values) * len(base))
     return 1.0 if math.isnan(p_value) else p_value, larger
+
+
+def equal_shares(counts: Sequence[tuple[int, int]]) -> float:
+    """The p-value of the chi-square test of several groups having the same share.
+
+    Args:
+        counts: of each group how many have the property, and how many there are.
+    """
+    table = np.array([(count, total - count) for count, total in counts])
+    if len(table) < _FEWEST or not table.sum(axis=0).all():
+        return 1.0
+    return float(stats.chi2_contingency(table, correction=False).pvalue)
 
 
 def homogeneity(counts: Counts, base: Counts) -> tuple[float, float, int]:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_mlflow_context.compare.groups import measure
+from otel_mlflow_context.compare.groups import measure, with_percentile_intervals
 from otel_mlflow_context.compare.history import data, page, text
 from otel_mlflow_context.compare.history.change_points import Place, changes, not_attainable
 from otel_mlflow_context.compare.history.commits import Checkout, bisection, checkout_at, is_commit
@@ -20,7 +20,7 @@ from otel_mlflow_context.compare.history.versions import Seen, seen
 from otel_mlflow_context.compare.metrics import METRICS, Metric
 from otel_mlflow_context.compare.quality.choosing import check, chosen
 from otel_mlflow_context.compare.quality.measuring import measure_assessments
-from otel_mlflow_context.compare.quality.notes import problems_of
+from otel_mlflow_context.compare.quality.notes import problems_of, unequally_judged
 from otel_mlflow_context.compare.result import Group
 from otel_mlflow_context.compare.selection import Selection
 from otel_mlflow_context.compare.sources.base import NoTraces, Trace
@@ -133,12 +133,16 @@ def version_history(  # noqa: PLR0913  # a question has many parts
             notes += more
         report = progress or (lambda *_: None)
         values = [it.value for it in in_order]
+        ranges = {it.value: (it.first.time_ms, it.last.time_ms) for it in in_order}
+        selection = replace(selection, ranges=ranges)
         measured, why_not = measure(
             selection, values, limits=(sample, sample), report=report, over_time=False
         )
         groups, of_assessments = measure_assessments(
             selection, measured, better, limit=sample, report=report
         )
+        if why_not is None:
+            groups = [with_percentile_intervals(selection, it) for it in groups]
     rows = chosen((*METRICS, *of_assessments), groups, metrics, better, {})
     points, not_told = find_changes(groups, rows)
     found_versions = tuple(_version(it) for it in in_order)
@@ -146,7 +150,12 @@ def version_history(  # noqa: PLR0913  # a question has many parts
         points = [_bisected(it, found_versions, checkout) for it in points]
         if points and no_checkout is not None:
             notes.append(f"No commits between are known: {no_checkout}.")
-    notes = [*_of_which(groups, why_not, sample), *problems_of(groups, rows), *notes]
+    notes = [
+        *_of_which(groups, why_not, sample),
+        *unequally_judged(groups, LEVEL),
+        *problems_of(groups, rows),
+        *notes,
+    ]
     return History(
         by=selection.key,
         where=where,
@@ -293,8 +302,8 @@ def _of_which(groups: Sequence[Group], why_not: str | None, sample: int) -> Iter
         )
     elif sampled:
         yield (
-            "The tests of numbers, their intervals, the cost, the users and the assessments are of "
-            f"{which}. All other numbers are of all traces."
+            "The tests of numbers, the intervals of means, the cost, the users and the assessments "
+            f"are of {which}. All other numbers are of all traces."
         )
     if unfinished := sum(it.traces - it.finished for it in groups):
         yield f"Traces that have not ended do not count for the error rate: {unfinished:,}."

@@ -44,6 +44,24 @@ def _different_shares(groups: Sequence[Group], names: Sequence[str], level: floa
             )
 
 
+def unequally_judged(groups: Sequence[Group], level: float) -> Iterator[str]:
+    """The assessments that some of many groups have more often than others."""
+    shares = {
+        name: [it.judged[name].among for it in groups if it.judged[name].among.total]
+        for name in _names(groups)
+    }
+    p_values = statistics.holm(
+        [statistics.equal_shares([(of.count, of.total) for of in it]) for it in shares.values()]
+    )
+    for (name, found), p_value in zip(shares.items(), p_values, strict=True):
+        if p_value <= level:
+            rates = [it.count / it.total for it in found]
+            yield (
+                f"{name} was judged in {share(min(rates))} to {share(max(rates))} of the traces of "
+                "a version: what is judged may differ from the rest."
+            )
+
+
 def problems_of(groups: Sequence[Group], rows: Sequence[Metric]) -> Iterator[str]:
     """What was judged and does not count."""
     names = _names(groups)

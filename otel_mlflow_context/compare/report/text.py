@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from otel_mlflow_context.compare.explain.labels import sections
+from otel_mlflow_context.compare.explain.labels import printable, sections
 from otel_mlflow_context.compare.report import labels
 from otel_mlflow_context.compare.result import Result, Verdict
 
@@ -41,12 +41,12 @@ def write(comparison: Result, console: Console) -> None:
         write_table(console, headings, rows, left=(0, 1))
     for verdict, headline, lines in labels.sentences(comparison):
         console.print()
-        console.print(escape(headline), style=STYLES[verdict], highlight=False)
+        console.print(escape(printable(headline)), style=STYLES[verdict], highlight=False)
         for line in lines:
-            console.print(f"  {escape(line)}", highlight=False)
+            console.print(f"  {escape(printable(line))}", highlight=False)
     for explanation in comparison.explanations:
         console.print()
-        console.print(escape(f"Why: {labels.label(explanation.value)}"), style="bold")
+        console.print(escape(printable(f"Why: {labels.label(explanation.value)}")), style="bold")
         for section in sections(explanation, comparison.level):
             console.print(Padding(Text(section.heading), (0, 0, 0, 2)))
             for line, link in zip(section.lines, section.links, strict=True):
@@ -55,7 +55,7 @@ def write(comparison: Result, console: Console) -> None:
                     console.print(Text(f"      {link}"), soft_wrap=True)
     console.print()
     for line in (labels.question(comparison), labels.explanation(comparison), *comparison.notes):
-        console.print(escape(line), style="dim", highlight=False)
+        console.print(escape(printable(line)), style="dim", highlight=False)
 
 
 def write_table(
@@ -65,7 +65,7 @@ def write_table(
     table = Table(box=None, pad_edge=False, header_style="dim")
     for index, heading in enumerate(headings):
         justify: Literal["left", "right"] = "left" if index in left else "right"
-        table.add_column(escape(heading), justify=justify, overflow="fold")
+        table.add_column(escape(printable(heading)), justify=justify, overflow="fold")
     for cells in rows:
-        table.add_row(*map(escape, cells))
+        table.add_row(*(escape(printable(cell)) for cell in cells))
     console.print(table)

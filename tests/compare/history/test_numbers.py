@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import mlflow
+import numpy as np
 import pytest
+from judged import judged
+from judged import write as write_judged
 from packaging.version import Version
+from scipy import stats
 from versions import ROWS, Row, brute_force, numbers_of, rows_of, same, write
 
-from otel_mlflow_context.compare import CannotCompare, version_history
+from otel_mlflow_context.compare import CannotCompare, Verdict, version_history
 from otel_mlflow_context.compare.history import versions as versions_of_traces
 
 AGGREGATES = Version(mlflow.__version__) >= Version("3.10")
@@ -50,6 +54,32 @@ def test_what_the_source_computes_is_of_all_traces(written: str) -> None:
         names = ("traces", "finished", "errors", "latency", "tokens")
         assert same(numbers_of(group), {it: expected[it] for it in names})
         assert group.sampled <= 60
+        latencies = sorted(
+            row.latency_ms for row in ROWS if row.version == group.value and row.latency_ms
+        )
+        percentiles = group.observed["latency"].percentile_estimates or {}
+        for name, it in percentiles.items():
+            share = int(name[1:]) / 100
+            ends = stats.quantile_test(latencies, p=share).confidence_interval(0.95)
+            expected = [None if np.isnan(end) else pytest.approx(end, rel=0.01) for end in ends]
+            assert [it.low, it.high] == expected or None in (it.low, it.high)
+            assert it.value == pytest.approx(np.quantile(latencies, share))
+
+
+def test_assessments_have_a_history_too(store: str) -> None:
+    traces = [
+        *judged("1.0.0", 60, 1.0),
+        *judged("1.1.0", 60, 0.5),
+        *judged("1.2.0", 60, 1.0, worse=0.6),
+    ]
+    write_judged(store, traces)
+    found = version_history(tracking_uri=store, better={"tone": "warm"})
+    of = {it.value: it for it in found.changes}["1.2.0"]
+    assert {it.verdict for it in of.shifts.values()} == {Verdict.WORSE}
+    assert "correct" in of.shifts
+    assert found.verdict is Verdict.WORSE
+    assert any(it.startswith("correct was judged in ") for it in found.notes)
+    assert found.as_html().count("<svg") == len(("errors", "latency")) + 4
 
 
 def test_only_the_newest_versions_are_looked_at(store: str) -> None:

@@ -46,7 +46,7 @@ def changed(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_people_get_a_table_and_sentences(command: Any, changed: str) -> None:
-    status, out, _ = command(changed)
+    status, out, err = command(changed)
     lines = out.splitlines()
     assert status == 0
     assert lines[0].split()[:4] == ["app_version", "first", "seen", "traces"]
@@ -55,7 +55,7 @@ def test_people_get_a_table_and_sentences(command: Any, changed: str) -> None:
     assert any(
         it.startswith("  errors: worse, 100 % instead of 0 %, +100.0 points") for it in lines
     )
-    assert "\x1b" not in out
+    assert "\x1b" not in out + err
 
 
 def test_machines_get_json(command: Any, changed: str) -> None:
