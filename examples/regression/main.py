@@ -1,9 +1,9 @@
-"""Is the new version worse, and since which commit? 2,500 traces of four versions, and the answer.
+"""Is the new version worse, why, and since which commit? 2,500 traces, and the answer.
 
 Needs git, but no server and no key: the traces go to SQLite in a temporary folder, and their
 commits to a repository beside it. The last version is slower, fails more, and its answers are
-helpful less often. With a file as its argument, the report with pictures goes there, and with a
-second one that of the history.
+helpful less often: it reranks ten documents, which are too many for the model. With a file as its
+argument, the report with pictures goes there, and with a second one that of the history.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ import tempfile
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from mlflow.entities import AssessmentSource, Feedback, TraceInfo, TraceLocation, TraceState
+from mlflow.entities import AssessmentSource, Feedback, Span, TraceInfo, TraceLocation, TraceState
 from mlflow.tracing.client import TracingClient
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
 from otel_mlflow_context.compare import compare_versions, version_history
 
@@ -53,7 +55,9 @@ def main() -> None:
         repository = Path(folder, "app")
         print("writing 2,500 traces ...", flush=True)
         write_traces(uri, make_repository(repository))
-        found = compare_versions(baseline="1.0.0", candidate="1.1.0", tracking_uri=uri)
+        found = compare_versions(
+            baseline="1.0.0", candidate="1.1.0", explain=True, tracking_uri=uri
+        )
         print(f"\n{found.as_text()}")
         history = version_history(
             "commit", bisect=True, repository=repository, sample=2_000, tracking_uri=uri
@@ -102,12 +106,13 @@ def write_traces(uri: str, commits: dict[str, str]) -> None:
     commit from this package; here they are made up, so that there are many, and the same each time.
     """
     store = TracingClient(uri).store
-    dice, users = random.Random(20261124), random.Random(20261125)
+    dice, users, causes = (random.Random(20261124 + number) for number in range(3))
     now = datetime.now(timezone.utc)
     for number in range(TRACES):
         version = dice.choice(list(VERSIONS))
         time = now - timedelta(days=dice.uniform(0, DAYS))
-        store.start_trace(trace(version, commits[version], time, number, dice, users))
+        info = store.start_trace(trace(version, commits[version], time, number, dice, users))
+        store.log_spans(DEFAULT_EXPERIMENT, spans(version, info, causes))
     for version, (count, days) in OLDER.items():
         for number in range(count):
             time = now - timedelta(days=days - users.uniform(0, DAYS))
@@ -151,6 +156,55 @@ def trace(
         ]
         if users.random() < JUDGED
         else [],
+    )
+
+
+def spans(version: str, info: TraceInfo, dice: random.Random) -> list[Span]:
+    """The spans of a trace: the new version reranks more documents, which the model cannot take."""
+    start, end = info.request_time, info.request_time + info.execution_duration
+    own = round(info.execution_duration * VERSIONS["1.0.0"][0] / VERSIONS[version][0])
+    steps = [("retrieve", round(own * dice.uniform(0.2, 0.3)))]
+    if version == "1.1.0":
+        steps.append(("rerank", info.execution_duration - own))
+    failed = info.state is TraceState.ERROR
+    is_new = failed and version == "1.1.0" and dice.random() < 0.6
+    error = (
+        ("ContextLengthExceeded", f"{dice.randrange(8_200, 14_000)} tokens are more than 8192")
+        if is_new
+        else ("TimeoutError", "no answer within 30 s")
+    )
+    root = span(info, 1, "answer", start, end, failed=failed)
+    found = [root]
+    for number, (name, duration) in enumerate(steps, start=2):
+        found.append(span(info, number, name, start, start + duration, parent=root))
+        start += duration
+    found.append(span(info, 9, "generate", start, end, parent=root, failed=failed, error=error))
+    return [Span(it) for it in found]
+
+
+def span(
+    info: TraceInfo,
+    span_id: int,
+    name: str,
+    start: int,
+    end: int,
+    *,
+    parent: ReadableSpan | None = None,
+    failed: bool = False,
+    error: tuple[str, str] | None = None,
+) -> ReadableSpan:
+    """A span that has ended, from one time in milliseconds to another."""
+    trace_id = int(info.trace_id.removeprefix("tr-"), 16)
+    exception = {"exception.type": error[0], "exception.message": error[1]} if error else {}
+    return ReadableSpan(
+        name,
+        context=SpanContext(trace_id, span_id, is_remote=False, trace_flags=TraceFlags(1)),
+        parent=parent.context if parent else None,
+        attributes={"mlflow.traceRequestId": json.dumps(info.trace_id)},
+        events=[Event("exception", exception, end * 1_000_000)] if failed and error else (),
+        status=Status(StatusCode.ERROR if failed else StatusCode.OK),
+        start_time=start * 1_000_000,
+        end_time=end * 1_000_000,
     )
 
 

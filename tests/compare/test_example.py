@@ -32,12 +32,16 @@ def run(*arguments: str | Path) -> str:
     return result.stdout
 
 
+@pytest.mark.version_independent  # MLflow is asked in the tests of the sources
 def test_the_example_finds_that_the_second_version_is_worse(tmp_path: Path) -> None:
     report, history = tmp_path / "report.html", tmp_path / "history.html"
     out = run(ROOT / "examples" / "regression" / "main.py", report, history)
     assert "1.1.0 is worse than 1.0.0\n  errors: worse, " in out
     assert "\n  latency: worse, " in out
     assert "\n  helpful: worse, " in out
+    why = out.partition("Why: 1.1.0")[2]
+    assert re.search(r"errors: .*\n +ContextLengthExceeded: .* \(new\): \+\d", why)
+    assert re.search(r"latency: .*\n +rerank \(new\): \+\d", why)
     assert sum(
         int(it.replace(",", "")) for it in re.findall(r"^1\.\d\.0 +([\d,]+)", out, re.MULTILINE)
     ) == (2_000)

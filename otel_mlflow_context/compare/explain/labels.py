@@ -89,7 +89,8 @@ def _section(part: Part, level: float) -> Section:
     others = len(part.causes) - len(shown)
     left = part.test.difference.value - sum(it.test.difference.value for it in shown)
     if shown:
-        of = f", with {others} others that are smaller or may be chance" if others else ""
+        smaller = "other that is" if others == 1 else "others that are"
+        of = f", with {others} {smaller} smaller or may be chance" if others else ""
         lines.append(f"left over: {unit.change(left)}{unit.suffix}{of}")
     lines += _where(part, level, unit)
     lines += [_mix(it, part, unit) for it in part.mixes if _is_shown(it, level)][:_SHOWN_SEGMENTS]
