@@ -10,7 +10,7 @@ from otel_mlflow_context.compare.history.result import (
     Bisection,
     ChangePoint,
     Commit,
-    Shift,
+    LevelShift,
     Version,
 )
 from otel_mlflow_context.compare.history.version_history import History, version_history
@@ -42,7 +42,7 @@ __all__ = [
     "History",
     "Version",
     "ChangePoint",
-    "Shift",
+    "LevelShift",
     "Bisection",
     "Commit",
 ]

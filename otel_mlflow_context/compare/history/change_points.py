@@ -58,7 +58,7 @@ def changes(series: Mapping[str, Series], level: float) -> dict[str, list[Place]
     }
 
 
-def not_attainable(series: Series, metrics: int, level: float) -> bool:
+def is_untestable(series: Series, metrics: int, level: float) -> bool:
     """Whether there are too few traces for any change of one of some metrics to be found."""
     return len(series) < 2 or (  # noqa: PLR2004  # a version and another one
         series.scan(0, len(series)).attainable() > level / metrics

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -60,7 +61,13 @@ class Checkout:
 
     def position(self, commit: str) -> int | None:
         """The place of a commit on the line, whole or abbreviated; None where it is not on it."""
+        if commit in self._places:
+            return self._places[commit]
         return next((at for at, it in enumerate(self.line) if it.startswith(commit)), None)
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {it: at for at, it in enumerate(self.line)}
 
     def commit(self, commit: str) -> Commit:
         """A commit with its subject.
@@ -131,21 +138,32 @@ def bisection(
         ran: the commits of all versions.
     """
     last, first = before.last_commit, after.commit
+    notes = [
+        f"{it.value} ran with uncommitted changes, so its commit is not all of it"
+        for it in (before, after)
+        if it.dirty
+    ]
     if last is None or first is None:
-        missing = " and ".join(it.value for it in (before, after) if it.commit is None)
-        note = f"no commit is known of {missing}"
-        before_it, after_it = (it if it is None else Commit(it) for it in (last, first))
-        return Bisection(before_it, after_it, None, None, note)
+        ends = ((before, last), (after, first))
+        missing = " and ".join(it.value for it, commit in ends if commit is None)
+        known = [None if commit is None else Commit(commit) for _, commit in ends]
+        notes.insert(0, f"no commit is known of {missing}")
+        return Bisection(known[0], known[1], None, None, tuple(notes))
+    if last == first:
+        notes.append("both are of the same commit: what changed is not the code")
     url = after.repository or (checkout.url if checkout else None)
-    link = comparison_url(url, last, first) if url else None
+    link = comparison_url(url, last, first) if url and last != first else None
+    unknown = "the commits between are not known: "
     if checkout is None:
-        return Bisection(Commit(last), Commit(first), None, link, "there is no checkout to ask")
+        notes.append(f"{unknown}there is no checkout to ask")
+        return Bisection(Commit(last), Commit(first), None, link, tuple(notes))
     try:
-        commits = (checkout.commit(last), checkout.commit(first))
+        commits = checkout.commit(last), checkout.commit(first)
         way = checkout.way(last, first)
     except RepositoryError as error:
-        return Bisection(Commit(last), Commit(first), None, link, clean(str(error)))
+        notes.append(f"{unknown}{clean(str(error))}")
+        return Bisection(Commit(last), Commit(first), None, link, tuple(notes))
+    if not way and last != first:
+        notes.append("the second of them is not newer than the first")
     between = tuple(it for it in way if it.id not in {*ran, commits[1].id})
-    return Bisection(
-        *commits, between, link, None if way else "the second is not older than the first"
-    )
+    return Bisection(*commits, between, link, tuple(notes))

@@ -49,7 +49,7 @@ def as_dict(history: Timeline) -> dict[str, Any]:
             for version, group in history.pairs()
         ],
         "changes": [_change(it, history) for it in history.changes],
-        "not_enough_traces": list(history.not_told),
+        "untestable": list(history.untestable),
         "notes": list(history.notes),
     }
 

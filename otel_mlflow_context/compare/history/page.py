@@ -12,7 +12,7 @@ import numpy as np
 
 from otel_mlflow_context.compare.explain.labels import printable
 from otel_mlflow_context.compare.history import text
-from otel_mlflow_context.compare.history.result import ChangePoint, Shift, Timeline
+from otel_mlflow_context.compare.history.result import ChangePoint, LevelShift, Timeline
 from otel_mlflow_context.compare.history.series import Series
 from otel_mlflow_context.compare.metrics import Distribution, Metric, Observation, Share
 from otel_mlflow_context.compare.quality.choices import Choices
@@ -242,7 +242,7 @@ def _level(metric: Metric, observations: Sequence[Observation | None]) -> float 
     return None if estimate is None else estimate.value
 
 
-def _shifts(history: Timeline, metric: Metric) -> dict[int, Shift]:
+def _shifts(history: Timeline, metric: Metric) -> dict[int, LevelShift]:
     """The changes of a metric by the place of the version."""
     places = {it.value: at for at, it in enumerate(history.versions)}
     return {
@@ -252,7 +252,7 @@ def _shifts(history: Timeline, metric: Metric) -> dict[int, Shift]:
     }
 
 
-def _parts(versions: int, shifts: Mapping[int, Shift]) -> Iterator[Part]:
+def _parts(versions: int, shifts: Mapping[int, LevelShift]) -> Iterator[Part]:
     """The parts between changes, each with the class of the change that it begins with."""
     for start, stop in itertools.pairwise([0, *shifts, versions]):
         yield start, stop, class_of(shifts[start].verdict if start else Verdict.NO_EVIDENCE)
@@ -270,7 +270,7 @@ def _ticks(metric: Metric, lines: Sequence[Line], levels: Sequence[float]) -> li
     return svg.linear_ticks(most if metric.kind is Distribution else min(most, 1.0))
 
 
-def _marks(history: Timeline, shifts: Mapping[int, Shift], frame: _Frame) -> Iterator[str]:
+def _marks(history: Timeline, shifts: Mapping[int, LevelShift], frame: _Frame) -> Iterator[str]:
     places = {it.value: at for at, it in enumerate(history.versions)}
     for at, it in shifts.items():
         kind = class_of(it.verdict)

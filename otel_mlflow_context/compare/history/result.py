@@ -31,12 +31,12 @@ class Bisection:
     """Those between the two that never ran, the oldest first; None where it is not known."""
     link: str | None
     """The comparison of the two on the repository's host."""
-    note: str | None = None
-    """Why something of it is not known."""
+    notes: tuple[str, ...] = ()
+    """Why something of it is not known, or not certain."""
 
 
 @dataclass(frozen=True)
-class Shift:
+class LevelShift:
     """How one metric differs before and after a change."""
 
     difference: Estimate
@@ -65,7 +65,7 @@ class ChangePoint:
     """The first version with the change."""
     previous: str
     """The last one before, of those that have the metric."""
-    shifts: Mapping[str, Shift]
+    shifts: Mapping[str, LevelShift]
     """By the metric's name."""
     bisection: Bisection | None = None
     """None when it was not asked for."""
@@ -90,6 +90,8 @@ class Version:
     """Of its last trace: a version may be of several commits."""
     repository: str | None
     """The http(s) address of the repository, without credentials."""
+    dirty: bool = False
+    """Whether its first trace is of a work tree with uncommitted changes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +104,8 @@ class Timeline(Groups):
     """What the order is."""
     changes: tuple[ChangePoint, ...]
     """In the order of the versions."""
-    not_told: tuple[str, ...] = ()
-    """The metrics with too few traces for any change to be found."""
+    untestable: tuple[str, ...] = ()
+    """The metrics with too few traces, or too few that differ, for any change to be found."""
 
     @property
     def verdict(self) -> Verdict:

@@ -16,7 +16,7 @@ from otel_mlflow_context.compare.history.result import (
     Bisection,
     ChangePoint,
     Commit,
-    Shift,
+    LevelShift,
     Timeline,
 )
 from otel_mlflow_context.compare.metrics import COST, LATENCY, Distribution
@@ -165,15 +165,15 @@ def limits(history: Timeline) -> list[str]:
             f"histories, of all {metrics} metrics together (permutation test of the largest "
             "difference at any place, Holm's correction); intervals are of 95 % each."
         )
-        if history.not_told:
-            names = ", ".join(history.not_told)
+        if history.untestable:
+            names = ", ".join(history.untestable)
             lines.append(
                 f"Too few traces, or too few that differ, for any change to be found: {names}."
             )
     return [*lines, *history.notes]
 
 
-def _place(shift: Shift, history: Timeline) -> str:
+def _place(shift: LevelShift, history: Timeline) -> str:
     if shift.earliest == shift.latest:
         return ""
     first, last = (short(it, history) for it in (shift.earliest, shift.latest))
@@ -193,11 +193,9 @@ def _bisection(found: Bisection, verdict: Verdict) -> list[str]:
         lines += [f"  {_commit(it)}" for it in found.between[:_SHOWN_COMMITS]]
         if len(found.between) > _SHOWN_COMMITS:
             lines.append(f"  and {len(found.between) - _SHOWN_COMMITS:,} more")
-    elif found.between is not None and not found.note:
+    elif found.between is not None and not found.notes:
         lines.append("no commit is between them")
-    if found.note:
-        lines.append(printable(f"the commits between are not known: {found.note}"))
-    return lines
+    return [*lines, *map(printable, found.notes)]
 
 
 def _commit(commit: Commit) -> str:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otel_mlflow_context.compare.groups import measure, with_percentile_intervals
 from otel_mlflow_context.compare.history import data, page, text
-from otel_mlflow_context.compare.history.change_points import Place, changes, not_attainable
+from otel_mlflow_context.compare.history.change_points import Place, changes, is_untestable
 from otel_mlflow_context.compare.history.commits import Checkout, bisection, checkout_at, is_commit
-from otel_mlflow_context.compare.history.result import ChangePoint, Shift, Timeline, Version
+from otel_mlflow_context.compare.history.result import ChangePoint, LevelShift, Timeline, Version
 from otel_mlflow_context.compare.history.series import Series
 from otel_mlflow_context.compare.history.versions import Seen, seen
 from otel_mlflow_context.compare.metrics import METRICS, Metric
@@ -28,7 +28,7 @@ from otel_mlflow_context.compare.sources.opening import experiment_of, open_sour
 from otel_mlflow_context.compare.verdict import verdict_of
 from otel_mlflow_context.detectors.repository.url import browsable_url
 from otel_mlflow_context.mlflow_client.time_range import start_of
-from otel_mlflow_context.semconv import MLFLOW_GIT_COMMIT, MLFLOW_GIT_REPO_URL
+from otel_mlflow_context.semconv import MLFLOW_GIT_COMMIT, MLFLOW_GIT_DIRTY, MLFLOW_GIT_REPO_URL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -144,7 +144,7 @@ def version_history(  # noqa: PLR0913  # a question has many parts
         if why_not is None:
             groups = [with_percentile_intervals(selection, it) for it in groups]
     rows = chosen((*METRICS, *of_assessments), groups, metrics, better, {})
-    points, not_told = find_changes(groups, rows)
+    points, untestable = find_changes(groups, rows)
     found_versions = tuple(_version(it) for it in in_order)
     if bisect:
         points = [_bisected(it, found_versions, checkout) for it in points]
@@ -170,7 +170,7 @@ def version_history(  # noqa: PLR0913  # a question has many parts
         versions=found_versions,
         order=order,
         changes=tuple(points),
-        not_told=tuple(not_told),
+        untestable=tuple(untestable),
     )
 
 
@@ -230,6 +230,7 @@ def _version(found: Seen) -> Version:
         commit=_commit_of(found.first),
         last_commit=_commit_of(found.last),
         repository=browsable_url(remote) if remote else None,
+        dirty=found.first.metadata.get(MLFLOW_GIT_DIRTY, "").lower() == "true",
     )
 
 
@@ -247,9 +248,9 @@ def find_changes(
     """The changes among groups in their order, and the metrics that have too few traces for any."""
     tested = [it for it in rows if it.tested]
     series = {it.name: Series.of([of.observed.get(it.name) for of in groups]) for it in tested}
-    not_told = [it for it, of in series.items() if not_attainable(of, len(series), level)]
+    untestable = [it for it, of in series.items() if is_untestable(of, len(series), level)]
     places = changes({it: of for it, of in series.items() if len(of) > 1}, level)
-    shifts: defaultdict[tuple[int, int], dict[str, Shift]] = defaultdict(dict)
+    shifts: defaultdict[tuple[int, int], dict[str, LevelShift]] = defaultdict(dict)
     for row in tested:
         for place in places.get(row.name, ()):
             of = series[row.name]
@@ -259,15 +260,15 @@ def find_changes(
         ChangePoint(groups[at].value, groups[previous].value, them)
         for (at, previous), them in sorted(shifts.items())
     ]
-    return found, not_told
+    return found, untestable
 
 
-def _shift(row: Metric, series: Series, place: Place, groups: Sequence[Group]) -> Shift:
+def _shift(row: Metric, series: Series, place: Place, groups: Sequence[Group]) -> LevelShift:
     before = series.pooled(place.start, place.at)
     after = series.pooled(place.at, place.stop)
     outcome = after.compare(before)
     assert outcome is not None  # noqa: S101  # each version of a series has a value
-    return Shift(
+    return LevelShift(
         difference=outcome.difference,
         p_value=place.p_value,
         corrected_p_value=place.corrected_p_value,

@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,8 @@ from conftest import git
 from servers import MlflowServer
 from versions import Row, write
 
-from otel_mlflow_context.compare import CannotCompare, version_history
+from otel_mlflow_context.compare import CannotCompare, Version, version_history
+from otel_mlflow_context.compare.history.commits import bisection, checkout_at
 from otel_mlflow_context.detectors.repository.url import comparison_url
 
 COMMITS = 9
@@ -149,8 +151,8 @@ def test_a_checkout_of_something_else_does_not_order_the_commits(
     found = version_history("commit", bisect=True, repository=repository, tracking_uri=known.uri)
     assert found.order == "first seen"
     assert any("none of them is on the line of HEAD" in it for it in found.notes)
-    notes = {it.bisection.note for it in found.changes}
-    assert any(it and it.startswith("git failed: ") for it in notes), notes
+    notes = [note for it in found.changes for note in it.bisection.notes]
+    assert any("not known: git failed: " in it for it in notes), notes
     assert all(it.bisection and it.bisection.between is None for it in found.changes)
 
 
@@ -178,13 +180,34 @@ def test_the_link_is_of_the_repository_that_the_traces_name(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     good, bad = "a" * 40, "b" * 40
-    more = {"mlflow.source.git.repoURL": "https://ada:secret@gitlab.com/acme/app.git"}
-    write(store, [*traces_of(good, 0, 40, **more), *traces_of(bad, FIRST_BAD, 40, **more)])
+    more = {
+        "mlflow.source.git.repoURL": "https://ada:secret@gitlab.com/acme/app.git",
+        "mlflow.source.git.dirty": "true",
+    }
+    write(store, [*traces_of(good, 0, 40), *traces_of(bad, FIRST_BAD, 40, **more)])
     found = version_history("commit", bisect=True, tracking_uri=store)
     [change] = found.changes
     assert change.bisection
     assert change.bisection.link == f"https://gitlab.com/acme/app/-/compare/{good}...{bad}"
+    assert change.bisection.notes == (
+        f"{bad} ran with uncommitted changes, so its commit is not all of it",
+        "the commits between are not known: there is no checkout to ask",
+    )
     assert "secret" not in found.as_text() + found.as_html() + json.dumps(found.as_dict())
+
+
+def test_two_versions_of_one_commit_differ_in_something_else(known: Known) -> None:
+    versions = [
+        Version(it, 0, 0, commit=known.commits[2], last_commit=known.commits[2], repository=None)
+        for it in ("1.0", "1.1")
+    ]
+    checkout, _ = checkout_at(known.folder)
+    found = bisection(*versions, checkout, [])
+    assert found.notes == ("both are of the same commit: what changed is not the code",)
+    assert (found.between, found.link) == ((), None)
+    backwards = [replace(versions[0], last_commit=known.commits[4]), versions[1]]
+    found = bisection(*backwards, checkout, [])
+    assert found.notes == ("the second of them is not newer than the first",)
 
 
 @pytest.mark.parametrize(

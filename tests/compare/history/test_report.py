@@ -70,7 +70,7 @@ def test_machines_get_json(command: Any, changed: str) -> None:
     assert (change["value"], change["previous"]) == (FORMULA, NASTY)
     errors = change["metrics"]["errors"]
     assert (errors["before"], errors["after"], errors["verdict"]) == (0, 1, "worse")
-    assert found["not_enough_traces"] == ["latency"]
+    assert found["untestable"] == ["latency"]
 
 
 def test_spreadsheets_get_rows_without_formulas(command: Any, changed: str) -> None:
