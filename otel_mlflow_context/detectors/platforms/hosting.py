@@ -119,8 +119,9 @@ Google App Engine  https://cloud.google.com/appengine/docs/standard/python3/runt
     version           GAE_VERSION
     cloud             gcp/gcp_app_engine
 AWS Lambda  https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
-    # Vercel runs on it, with names of functions that mean nothing outside.
-    known by          AWS_LAMBDA_FUNCTION_NAME LAMBDA_TASK_ROOT !VERCEL
+    # Vercel runs on it, with names of functions that mean nothing outside; `sam local` sets the
+    # variables on somebody's laptop.
+    known by          AWS_LAMBDA_FUNCTION_NAME LAMBDA_TASK_ROOT !VERCEL !AWS_SAM_LOCAL
     deployment        AWS_LAMBDA_FUNCTION_VERSION
     region            AWS_REGION
     service           AWS_LAMBDA_FUNCTION_NAME

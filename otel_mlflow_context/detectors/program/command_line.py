@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -140,7 +139,9 @@ def _target(command_line: Sequence[str], environ: Mapping[str, str]) -> Target:
     command, *arguments = command_line or [""]
     # As a shell does, but that a script of the working directory needs no ./ here.
     if command and not command.startswith("-") and Path(command).suffix not in _SUFFIXES_OF_SCRIPTS:
-        found = shutil.which(command, path=environ.get("PATH", ""))
+        from shutil import which  # a running program has an interpreter on its command line
+
+        found = which(command, path=environ.get("PATH", ""))
         return Target(script=found or command, arguments=arguments)
     return _python_target(command_line)
 

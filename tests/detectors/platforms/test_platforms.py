@@ -1059,6 +1059,11 @@ def test_a_platform_that_is_not_known_says_nothing(platform):
         {"CONTAINER_APP_NAME": "shop", "CONTAINER_APP_JOB_NAME": "shop"},
         {"CLOUD_RUN_JOB": "shop", "K_SERVICE": "shop"},
         {"AWS_LAMBDA_FUNCTION_NAME": "shop"},
+        {
+            "AWS_LAMBDA_FUNCTION_NAME": "shop",
+            "LAMBDA_TASK_ROOT": "/var/task",
+            "AWS_SAM_LOCAL": "true",
+        },
         {"KOYEB_APP_NAME": "acme", "KOYEB_SERVICE_NAME": "shop"},
         {"WEBSITE_SITE_NAME": "shop", "WEBSITE_SLOT_NAME": "staging"},
         {"DAGSTER_CLOUD_DEPLOYMENT_NAME": "prod"},

@@ -792,6 +792,12 @@ _TARGETS = (
     {"WEBSITE_SITE_NAME": "shop-prod"},
     {"WEBSITE_SITE_NAME": "shop-prod", "WEBSITE_SLOT_NAME": "staging"},
     {"AWS_LAMBDA_FUNCTION_NAME": "shop-prod", "AWS_REGION": "eu-west-1"},
+    {
+        "AWS_LAMBDA_FUNCTION_NAME": "shop",
+        "AWS_REGION": "us-east-1",
+        "LAMBDA_TASK_ROOT": "/var/task",
+        "AWS_SAM_LOCAL": "true",
+    },
     {"K_SERVICE": "shop-prod"},
     {"DAGSTER_CLOUD_DEPLOYMENT_NAME": "prod"},
     {"FLY_APP_NAME": "shop-prod", "FLY_REGION": "ams"},

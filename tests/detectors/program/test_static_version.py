@@ -1,0 +1,61 @@
+"""Versions that the files of a project name, and those that they do not."""
+
+import pytest
+
+from otel_mlflow_context.detectors.program.static_version import static_version
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ('[project]\nname = "till"\nversion = "1.2"\n', "1.2"),
+        ("[ project ] # ours\nversion='1.2' # soon 1.3\n", "1.2"),
+        ('[project]\r\nversion = "1.2"\r\n', "1.2"),
+        ('[project]\ndynamic = ["version"]\n[tool.x]\nversion = "9"\n', None),
+        ('[project]\ndescription = """\nversion = "9"\n"""\nversion = "1.2"\n', "1.2"),
+        ("[project]\ndescription = '''\nversion = \"9\"\n'''\n", None),
+        ('[[project]]\nversion = "9"\n', None),
+        ('[project.urls]\nversion = "9"\n', None),
+        ('# [project]\nversion = "9"\n', None),
+        ('[project]\n# version = "9"\n', None),
+        ('[tool.poetry]\nversion = "1.2"\n', "1.2"),
+        ('[tool.poetry]\nversion = "0"\n[tool.poetry-dynamic-versioning]\nenable = true\n', None),
+        ('[tool.poetry]\nversion = "1.1"\n[project]\nversion = "1.2"\n', "1.2"),
+        ("[project\n", None),
+        ("\0", None),
+        ("", None),
+    ],
+)
+def test_the_version_in_pyproject(tmp_path, text, version):
+    (tmp_path / "pyproject.toml").write_text(text, newline="")
+
+    found = static_version(tmp_path)
+
+    assert (found and found.version) == version
+    assert found is None or found.file == "pyproject.toml"
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("[metadata]\nname = till\nversion = 1.2\n", "1.2"),
+        ("[metadata]\nVersion: 1.2\n", "1.2"),
+        ("[metadata]\nversion = attr: till.__version__\n", None),
+        ("[metadata]\nversion = file: VERSION\n", None),
+        ("[bumpversion]\nversion = 9\n", None),
+        ("version = 9\n", None),
+    ],
+)
+def test_the_version_in_setup_cfg(tmp_path, text, version):
+    (tmp_path / "setup.cfg").write_text(text)
+
+    found = static_version(tmp_path)
+
+    assert (found and found.version) == version
+    assert found is None or found.file == "setup.cfg"
+
+
+def test_a_folder_without_a_project_has_none(tmp_path):
+    assert static_version(tmp_path) is None
+    (tmp_path / "pyproject.toml").mkdir()
+    assert static_version(tmp_path) is None
