@@ -191,10 +191,10 @@ def _head_of(
     for parent in parents:
         if named and is_same_commit(str(named.value), parent):
             return True, named._replace(value=parent)
-    if change.head or not is_built or len(parents) == 1:
+    if not parents:  # they cannot be read
+        return change.is_second or change.target is not None, None
+    if change.head or not is_built or len(parents) != _PARENTS_OF_MERGE:
         return False, None
-    if len(parents) != _PARENTS_OF_MERGE:  # they are in a pack
-        return change.is_second, None
     target = change.target and _ref(repository, f"refs/remotes/origin/{change.target}")
     if change.is_second or target == parents[0]:
         return True, Finding(_COMMIT, parents[1], "second parent of .git/HEAD")

@@ -1,4 +1,4 @@
-"""Runs git, for what its files do not hold as text: uncommitted changes, and tags in packs."""
+"""Runs git, for what its files do not hold as text: uncommitted changes, and the nearest tag."""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
@@ -23,6 +22,7 @@ from otel_mlflow_context.detectors.repository.files import (
     read_bytes,
     read_pointer,
 )
+from otel_mlflow_context.detectors.repository.storage.objects import read_object
 
 _MAX_PACKED_REFS: Final = 256 << 20
 _CHUNK: Final = 1 << 20
@@ -32,7 +32,6 @@ _MAX_TAG_FILES: Final = 100
 _MAX_TAGS_PACKED: Final = 16 << 20
 _MAX_TAG: Final = 512
 """Bytes of a tag's object, of which its commit is at the start."""
-_MAX_ALTERNATES: Final = 5
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")  # SHA-1 or SHA-256
 _COMMIT_MAX_LENGTH: Final = 64
@@ -122,12 +121,12 @@ _MAX_COMMIT: Final = 4_096
 
 
 def read_parents(repository: Repository, commit: str) -> tuple[str, ...]:
-    """The parents of a commit; none where its object is in a pack.
+    """The parents of a commit; none where its object cannot be found.
 
     Raises:
         RepositoryError, OSError: the object cannot be read.
     """
-    content = _loose_object(repository.common_dir / "objects", commit, _MAX_COMMIT)
+    content = read_object(repository.common_dir / "objects", commit, _MAX_COMMIT)
     headers, _, _ = content.partition(b"\n\n")
     return tuple(parent.decode() for parent in _PARENT.findall(headers))
 
@@ -138,8 +137,7 @@ def read_parents(repository: Repository, commit: str) -> tuple[str, ...]:
 def read_tag(repository: Repository, commit: str) -> str | None:
     """The tag of a commit: an annotated one before another, then the highest by its numbers.
 
-    It is not found where more than 100 tags are in files of their own, or where an annotated tag
-    is in a file and its object in a pack.
+    It is not found where more than 100 tags are in files of their own.
 
     Raises:
         RepositoryError, OSError: the refs cannot be read.
@@ -199,9 +197,9 @@ def _packed_tags(packed_refs: Path, commit: str) -> Iterator[tuple[str, bool]]:
 
 
 def _target_of_tag(objects: Path, tag: str) -> str | None:
-    """What an annotated tag is a tag of; None for an object that is not in a file of its own."""
+    """What an annotated tag is a tag of; None for another object."""
     for _ in range(_MAX_SYMREFS):
-        content = _loose_object(objects, tag, _MAX_TAG)
+        content = read_object(objects, tag, _MAX_TAG)
         found = _TAG.match(content)
         if found is None:
             return None
@@ -214,23 +212,6 @@ def _target_of_tag(objects: Path, tag: str) -> str | None:
 _TAG: Final = re.compile(rb"tag \d+\0object (?P<target>[0-9a-f]{40,64})\ntype (?P<type>\w+)\n")
 
 
-def _loose_object(objects: Path, object_id: str, max_length: int) -> bytes:
-    """The beginning of an object, with its type; empty where there is no file for it."""
-    for folder in islice(_object_folders(objects), _MAX_ALTERNATES):
-        if compressed := read_bytes(folder / object_id[:2] / object_id[2:], _CHUNK):
-            with suppress(zlib.error):
-                return zlib.decompressobj().decompress(compressed, max_length)
-    return b""
-
-
-def _object_folders(objects: Path) -> Iterator[Path]:
-    """The folder of a repository's objects, and those that it borrows from."""
-    yield objects
-    for line in (read_bytes(objects / "info" / "alternates", _CHUNK) or b"").splitlines():
-        if line and not line.startswith(b"#"):
-            yield from _object_folders(objects / os.fsdecode(line))
-
-
 # --- Refs that are not in files ------------------------------------------------------------------
 
 
@@ -239,7 +220,7 @@ def _uses_reftable(repository: Repository) -> bool:
 
 
 def _read_from_reftable(repository: Repository, ref: str) -> str | None:
-    from otel_mlflow_context.detectors.repository.reftable import (
+    from otel_mlflow_context.detectors.repository.storage.reftable import (
         read_ref as read_ref_of_table,  # hardly any repository has one
     )
 
@@ -250,6 +231,6 @@ def _read_from_reftable(repository: Repository, ref: str) -> str | None:
 
 
 def _reftable_tags(repository: Repository) -> Iterator[tuple[str, list[str]]]:
-    from otel_mlflow_context.detectors.repository.reftable import refs_below
+    from otel_mlflow_context.detectors.repository.storage.reftable import refs_below
 
     return refs_below(repository.common_dir / "reftable", _TAGS)

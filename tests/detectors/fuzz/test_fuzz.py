@@ -21,7 +21,7 @@ from otel_mlflow_context.detectors.repository.config import parse_config, remote
 from otel_mlflow_context.detectors.repository.discovery import find_repository
 from otel_mlflow_context.detectors.repository.files import RepositoryError
 from otel_mlflow_context.detectors.repository.refs import read_head, read_tag
-from otel_mlflow_context.detectors.repository.reftable import read_ref, refs_below
+from otel_mlflow_context.detectors.repository.storage.reftable import read_ref, refs_below
 from otel_mlflow_context.detectors.repository.url import browsable_url, owner_and_name
 
 pytestmark = pytest.mark.version_independent

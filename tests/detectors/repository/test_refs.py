@@ -1,6 +1,7 @@
 """Tags, and refs that are not in files of their own."""
 
 import contextlib
+import random
 import struct
 import zlib
 
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 
 from otel_mlflow_context.detectors.repository.discovery import find_repository
 from otel_mlflow_context.detectors.repository.files import Repository, RepositoryError
-from otel_mlflow_context.detectors.repository.refs import read_head, read_tag
-from otel_mlflow_context.detectors.repository.reftable import read_ref, refs_below
+from otel_mlflow_context.detectors.repository.refs import read_head, read_parents, read_tag
+from otel_mlflow_context.detectors.repository.storage.objects import read_object
+from otel_mlflow_context.detectors.repository.storage.reftable import read_ref, refs_below
 
 ID = "0123456789abcdef0123456789abcdef01234567"
 OTHER = "9" * 40
@@ -101,14 +103,14 @@ def test_folders_that_borrow_from_each_other(git, shop):
     assert tag_of(shop) is None
 
 
-def test_a_tag_whose_object_is_in_a_pack_is_not_known(git, shop):
+def test_a_tag_in_a_file_of_its_own_and_its_object_in_a_pack(git, shop):
     git(shop, "tag", "-a", "-m", "it", "v1")
     tag = git(shop, "rev-parse", "v1")
     git(shop, "gc", "-q")
     (shop / ".git" / "packed-refs").unlink()
     (shop / ".git" / "refs" / "heads" / "main").write_text(f"{git(shop, 'rev-list', '-1', tag)}\n")
     (shop / ".git" / "refs" / "tags" / "v1").write_text(f"{tag}\n")
-    assert tag_of(shop) is None
+    assert tag_of(shop) == "v1"
 
 
 @pytest.mark.parametrize("content", [b"", b"\0", zlib.compress(b"tag 5\0objec"), b"x" * 99])
@@ -251,3 +253,91 @@ def test_tables_that_are_not_there(tables, listed):
     file.unlink() if listed is None else file.write_text(listed)
     with pytest.raises(RepositoryError, match="reftable"):
         read_head(find_repository(root))
+
+
+# --- Objects in packs ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def packed(git, shop):
+    """A repository with a merge and an annotated tag of which all objects are in a pack."""
+    git(shop, "checkout", "-q", "-b", "side")
+    git(shop, "commit", "-q", "--allow-empty", "-m", "side")
+    git(shop, "checkout", "-q", "main")
+    git(shop, "commit", "-q", "--allow-empty", "-m", "main")
+    git(shop, "merge", "-q", "--no-ff", "-m", "merge", "side")
+    git(shop, "tag", "-a", "-m", "one", "v1.0")
+    git(shop, "repack", "-a", "-d", "-q")
+    git(shop, "prune-packed")
+    return shop
+
+
+def test_the_parents_of_a_commit_in_a_pack(git, packed):
+    commit, *parents = git(packed, "rev-parse", "HEAD", "HEAD^1", "HEAD^2").split()
+    repository = find_repository(packed)
+    assert read_parents(repository, commit) == tuple(parents)
+    assert read_parents(repository, "0" * 40) == ()
+    assert read_parents(repository, "f" * 40) == ()
+
+
+def test_the_commit_of_a_tag_in_a_pack(git, packed):
+    commit = git(packed, "rev-parse", "HEAD")
+    assert not (packed / ".git" / "packed-refs").exists()
+    assert read_tag(find_repository(packed), commit) == "v1.0"
+
+
+def test_a_pack_of_another_repository_that_it_borrows_from(git, packed, tmp_path):
+    copy = tmp_path / "copy"
+    git(tmp_path, "clone", "-q", "--shared", str(packed), str(copy))
+    commit, *parents = git(copy, "rev-parse", "HEAD", "HEAD^1", "HEAD^2").split()
+    assert read_parents(find_repository(copy), commit) == tuple(parents)
+
+
+def test_every_object_of_a_pack_is_as_git_has_it(git, packed):
+    objects = packed / ".git" / "objects"
+    for number in range(300):
+        git(packed, "commit", "-q", "--allow-empty", "-m", f"{number}")
+    git(packed, "repack", "-a", "-d", "-q")
+    known = 0
+    for commit in git(packed, "rev-list", "--all").split():
+        found = read_object(objects, commit, 1 << 16)
+        content = git(packed, "cat-file", "commit", commit)
+        known += bool(found)
+        if found:
+            assert found.partition(b"\0")[2].decode().rstrip() == content.rstrip()
+    assert known == 304
+
+
+@pytest.mark.parametrize("suffix", [".idx", ".pack"])
+def test_a_damaged_pack_costs_what_is_in_it(git, packed, suffix):
+    commit = git(packed, "rev-parse", "HEAD")
+    repository = find_repository(packed)
+    [file] = (packed / ".git" / "objects" / "pack").glob(f"*{suffix}")
+    content = file.read_bytes()
+    file.chmod(0o644)
+    lengths = (0, 8, 12) if suffix == ".pack" else (0, 8, 1030, 1100)
+    for damaged in (*(content[:it] for it in lengths), b"\xff" * len(content)):
+        file.write_bytes(damaged)
+        assert read_parents(repository, commit) == ()
+    file.unlink()
+    assert read_parents(repository, commit) == ()
+
+
+def test_a_pack_with_any_byte_changed_raises_nothing(git, packed):
+    for number in range(30):
+        git(packed, "commit", "-q", "--allow-empty", "-m", f"{number}")
+    git(packed, "repack", "-a", "-d", "-q")
+    commits = git(packed, "rev-list", "--all").split()
+    repository = find_repository(packed)
+    files = list((packed / ".git" / "objects" / "pack").glob("pack-*.[ip]*"))
+    dice = random.Random(0)
+    for file in files:
+        content = file.read_bytes()
+        file.chmod(0o644)
+        for _ in range(200):
+            damaged = bytearray(content)
+            for _ in range(3):
+                damaged[dice.randrange(len(damaged))] = dice.randrange(256)
+            file.write_bytes(damaged)
+            read_parents(repository, dice.choice(commits))
+        file.write_bytes(content)

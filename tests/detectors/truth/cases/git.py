@@ -6,7 +6,6 @@ from detectors.truth.world import REMOTE
 
 APP = ("python", "app.py")
 ELSEWHERE = {"dirty": "git is not asked where variables lead it elsewhere"}
-IN_PACK = "its object lies in a pack, and the tags are read without git"
 
 
 def at(world, folder, *command, **more):

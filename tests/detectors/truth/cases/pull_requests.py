@@ -52,6 +52,11 @@ class Change:
         self._git("checkout", "-q", "--detach", "feature")
         return self.head
 
+    def packed(self):
+        """All objects are in a pack, as after a fetch of many."""
+        self._git("repack", "-a", "-d", "-q")
+        self._git("prune-packed")
+
     def start(self, environ, folder=None, **expected):
         right = {"commit": self.head, "branch": "feature", "change": "5", "dirty": False}
         return self.world.start(
@@ -84,6 +89,14 @@ def _(world):
 def _(world):
     change = Change(world)
     merge = change.merged_into_base()
+    return change.start(GITHUB | {"GITHUB_SHA": merge, "GITHUB_WORKSPACE": str(change.shop)})
+
+
+@case(KIND, "GitHub, without the event, its objects in a pack")
+def _(world):
+    change = Change(world)
+    merge = change.merged_into_base()
+    change.packed()
     return change.start(GITHUB | {"GITHUB_SHA": merge, "GITHUB_WORKSPACE": str(change.shop)})
 
 
@@ -346,6 +359,22 @@ def _(world):
     change = Change(world)
     merge = change.merged_into_base()
     return change.start(JENKINS | {"GIT_COMMIT": merge, "WORKSPACE": str(change.shop)})
+
+
+@case(KIND, "Jenkins, merged by GitHub, its objects in a pack")
+def _(world):
+    change = Change(world)
+    merge = change.merged_into_base()
+    change.packed()
+    return change.start(JENKINS | {"GIT_COMMIT": merge, "WORKSPACE": str(change.shop)})
+
+
+@case(KIND, "Jenkins, its head checked out, its objects in a pack")
+def _(world):
+    change = Change(world)
+    change.at_head()
+    change.packed()
+    return change.start(JENKINS | {"GIT_COMMIT": change.head, "WORKSPACE": str(change.shop)})
 
 
 @case(KIND, "Jenkins, merged by itself, the variable names the merge")

@@ -1,0 +1,1 @@
+"""How git stores objects, and refs that are not in files of their own."""
