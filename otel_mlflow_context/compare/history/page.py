@@ -25,8 +25,10 @@ from otel_mlflow_context.compare.statistics import Estimate
 _CHANGE: Final = "change"
 _LEFT: Final = 84
 _RIGHT: Final = 16
-_TOP: Final = 34
-_BOTTOM: Final = 240
+_TOP: Final = 48
+_BOTTOM: Final = 254
+_LABELS: Final = (14, 28)
+"""Where labels of changes are above the picture, in turns: neighbours would overlap."""
 _LONGEST_NAME: Final = 14
 _ROOM: Final = 1.25
 _LEGEND: Final = (
@@ -261,8 +263,8 @@ def _parts(versions: int, shifts: Mapping[int, LevelShift]) -> Iterator[Part]:
 def _ticks(metric: Metric, lines: Sequence[Line], levels: Sequence[float]) -> list[float]:
     """Round numbers that nearly all intervals fit between."""
     found = [it for *_, estimates in lines for it in estimates if it is not None]
-    highs = [it.high for it in found if it.high is not None] or [it.value for it in found]
-    lows = [it.low for it in found if it.low is not None] or [it.value for it in found]
+    highs = [it.value if it.high is None else it.high for it in found]
+    lows = [it.value if it.low is None else it.low for it in found]
     limit = max([float(np.median(highs)), *levels])
     most = max([min(max(highs), _MOST_ROOM * limit), *(it * _ROOM for it in levels)])
     if metric.kind is Distribution and metric.assessment:
@@ -272,16 +274,17 @@ def _ticks(metric: Metric, lines: Sequence[Line], levels: Sequence[float]) -> li
 
 def _marks(history: Timeline, shifts: Mapping[int, LevelShift], frame: _Frame) -> Iterator[str]:
     places = {it.value: at for at, it in enumerate(history.versions)}
-    for at, it in shifts.items():
+    for number, (at, it) in enumerate(shifts.items()):
         kind = class_of(it.verdict)
-        yield svg.line(frame.x(at), _TOP - 8, frame.x(at), _BOTTOM, f"change {kind}")
+        label_y = _TOP - _LABELS[number % len(_LABELS)]
+        yield svg.line(frame.x(at), label_y + 6, frame.x(at), _BOTTOM, f"change {kind}")
         first, last = places[it.earliest], places[it.latest]
         if first != last:
             yield svg.line(frame.x(first), _TOP - 4, frame.x(last), _TOP - 4, f"possible {kind}")
         what = f"{it.verdict} from {text.short(history.versions[at].value, history)} on"
         anchor = "start" if at <= len(history.versions) / 2 else "end"
         yield (
-            f'<text class="change {kind}" x="{frame.x(at):.1f}" y="{_TOP - 14}" '
+            f'<text class="change {kind}" x="{frame.x(at):.1f}" y="{label_y}" '
             f'text-anchor="{anchor}">{escape(what)}</text>'
         )
 

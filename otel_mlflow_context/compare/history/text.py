@@ -34,6 +34,8 @@ from otel_mlflow_context.compare.units import DOLLARS, DURATION, SHARE, Unit
 from otel_mlflow_context.semconv import MLFLOW_GIT_COMMIT
 
 _MS_PER_S: Final = 1_000
+_DAYS_MS: Final = 3 * 86_400_000
+"""In a shorter history the time of the day counts."""
 _SHORT: Final = 10
 """Digits of a commit in a table."""
 _SMALLEST_P: Final = 0.001
@@ -88,10 +90,12 @@ def table_of(history: Timeline) -> tuple[list[str], list[list[str]]]:
     headings += ["p50", INTERVAL, "p90", INTERVAL, "cost", INTERVAL, "change"]
     headings[0] = _key(history)
     rows = []
+    times = [it.first_seen_ms for it in history.versions]
+    form = "%m-%d %H:%M" if max(times) - min(times) < _DAYS_MS else "%Y-%m-%d"
     for version, group in history.pairs():
         first_seen = datetime.fromtimestamp(version.first_seen_ms / _MS_PER_S, tz=timezone.utc)
         count = f"{group.traces:,}" if group.all_counted else f">= {group.traces:,}"
-        row = [short(version.value, history), f"{first_seen:%Y-%m-%d}", count]
+        row = [short(version.value, history), f"{first_seen:{form}}", count]
         for unit, estimate in _estimates(group):
             row += [ABSENT if estimate is None else unit.text(estimate.value)]
             row += [interval(unit, estimate)]

@@ -172,7 +172,7 @@ def take_picture(file: str) -> None:
         page = Path(folder, "page.html")
         page.write_text(version_history(tracking_uri=uri).as_html(), encoding="utf-8")
         browser = open_browser(Path(folder, "profile"))
-        size = {"width": 1160, "height": 1195, "deviceScaleFactor": 1, "mobile": False}
+        size = {"width": 1160, "height": 1225, "deviceScaleFactor": 1, "mobile": False}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         browser.get(page.as_uri())
         browser.execute_script("document.body.style.overflow = 'hidden'")
