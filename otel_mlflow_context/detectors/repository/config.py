@@ -168,11 +168,17 @@ class _Reader:
         yield from own
         if any(it[:3] == ("extensions", "", "worktreeconfig") and _is_true(it.value) for it in own):
             yield from self.read(self.repository.git_dir / "config.worktree")
-        yield from _settings_of_variables(os.environ)
+        # Git allows absolute paths only in there.
+        yield from self._with_included(_settings_of_variables(os.environ), Path("/"), 0)
 
     def read(self, file: Path, depth: int = 0) -> Iterator[Setting]:
         self.files += 1
-        for setting in parse_config(_text(file)):
+        yield from self._with_included(parse_config(_text(file)), file, depth)
+
+    def _with_included(
+        self, settings: Iterator[Setting], file: Path, depth: int
+    ) -> Iterator[Setting]:
+        for setting in settings:
             yield setting
             is_include = setting.key == "path" and (
                 (setting.section == "include" and not setting.subsection)

@@ -1,8 +1,13 @@
 """Versions that the files of a project name, and those that they do not."""
 
-import pytest
+import re
 
-from otel_mlflow_context.detectors.program.static_version import static_version
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.version import Version
+
+from otel_mlflow_context.detectors.program.static_version import normalized, static_version
 
 
 @pytest.mark.parametrize(
@@ -59,3 +64,15 @@ def test_a_folder_without_a_project_has_none(tmp_path):
     assert static_version(tmp_path) is None
     (tmp_path / "pyproject.toml").mkdir()
     assert static_version(tmp_path) is None
+
+
+VERSION = re.compile(
+    r"v?(\d!)?\d{1,3}(\.\d{1,3}){0,3}([-_.]?(a|alpha|beta|c|rc|pre)[-_.]?\d?)?"
+    r"(-\d|[-_.]?(post|rev|r)[-_.]?\d?)?([-_.]?dev[-_.]?\d?)?(\+[a-z0-9]+([-_.][a-z0-9]+)*)?",
+    re.ASCII,
+)
+
+
+@given(st.from_regex(VERSION, fullmatch=True))
+def test_a_version_has_the_form_of_its_metadata(version):
+    assert normalized(version) == str(Version(version))

@@ -462,6 +462,7 @@ def _static(title, now, version, installed="1.0", **files):
 
 _static("the version unchanged", "1.0", "1.0")
 _static("the version changed", "2.0", "2.0")
+_static("the version in another form than a build gives it", "v2.0.0-RC.1", "2.0.0rc1")
 _static(
     "the version changed in setup.cfg",
     None,

@@ -278,6 +278,12 @@ def _(world):
     return world.start(*command, cwd=world.repository(), name="pkg/job.py")
 
 
+@case(KIND, "IPython runs a module")
+def _(world):
+    command = ("ipython", "--no-banner", "-m", "pkg.job")
+    return world.start(*command, cwd=world.repository(), name="pkg.job")
+
+
 @case(KIND, "a script that a kernel has started")
 def _(world):
     shop = with_notebook(world)

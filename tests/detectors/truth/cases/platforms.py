@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 
 from detectors.truth.case import GIT, any_of, case
+from detectors.truth.wheels import SHOP
 from detectors.truth.world import program
 
 HOSTING = "hosting platforms"
@@ -686,6 +688,21 @@ for _builder in BUILDERS:
 
 
 _ACTIONS = BUILDERS[0]
+
+
+@case(CI, "GitHub Actions, a program that was installed from the workspace")
+def _(world):
+    work = world.folder("work", {"pyproject.toml": ""})
+    direct_url = json.dumps({"url": work.as_uri(), "dir_info": {}})
+    world.own_environment().install(SHOP, direct_url__json=direct_url)
+    return world.start(
+        *("shop-run",),
+        cwd=work,
+        environ=_variables(_ACTIONS, work),
+        name="shop-run",
+        version="1.2",
+        **_ACTIONS.code,
+    )
 
 
 @case(CI, "GitHub Actions, a checkout in a folder of the workspace")

@@ -288,6 +288,17 @@ _in_variables(
 )
 
 
+@case(KIND, "insteadOf in a file that a variable includes")
+def _(world):
+    write(world.root, {"hub": _HUB})
+    environ = {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "include.path",
+        "GIT_CONFIG_VALUE_0": str(world.root / "hub"),
+    }
+    return at(world, shortened(world), url=Confirmed(URL), environ=environ)
+
+
 @case(KIND, "a remote's address in variables")
 def _(world):
     environ = {
