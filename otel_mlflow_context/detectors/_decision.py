@@ -20,7 +20,7 @@ from typing import Final
 
 from otel_mlflow_context import semconv
 from otel_mlflow_context.detectors._files import is_folder, is_installed, real_path
-from otel_mlflow_context.detectors._finding import Finding
+from otel_mlflow_context.detectors._finding import RESOURCE_VARIABLE, Finding
 from otel_mlflow_context.detectors.platforms import DetectedPlatform, detected_platforms
 from otel_mlflow_context.detectors.platforms.lookup import Change
 from otel_mlflow_context.detectors.program.command_line import Program
@@ -46,9 +46,10 @@ def merged(*sources: Iterable[Finding], conflicts: list[str] | None = None) -> d
     """For each attribute the first finding, as far as all are of one commit.
 
     A source with another commit than one before it is about another checkout: of its findings only
-    those count that are not about code, and a message is added to `conflicts`. A source without
-    a commit does not add what goes together with the commit of another. A version from the time of
-    installation counts where the commit or its tag confirms it.
+    those count that are not about code, and a message is added to `conflicts`. A branch, tag or
+    change from a source without a commit does not count beside another's commit, unless it was set
+    in OTEL_RESOURCE_ATTRIBUTES. A version from the time of installation counts where the commit
+    or its tag confirms it.
     """
     result: dict[str, Finding] = {}
     for source in sources:
@@ -59,9 +60,19 @@ def merged(*sources: Iterable[Finding], conflicts: list[str] | None = None) -> d
                 conflicts.append(f"{theirs.source} names another commit than {ours.source}")
             found = {name: it for name, it in found.items() if not _is_about_code(it)}
         elif ours and not theirs:
-            found = {name: it for name, it in found.items() if name not in _OF_COMMIT}
+            found = _without_facts_of_commit(found)
+        elif theirs and not ours:
+            result = _without_facts_of_commit(result)
         result = found | result
     return result
+
+
+def _without_facts_of_commit(found: Mapping[str, Finding]) -> dict[str, Finding]:
+    return {
+        name: it
+        for name, it in found.items()
+        if name not in _OF_COMMIT or it.source == RESOURCE_VARIABLE
+    }
 
 
 _COMMIT_IN_VERSION: Final = re.compile(r"\+g([0-9a-f]{7,40})\b")

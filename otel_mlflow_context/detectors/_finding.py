@@ -10,6 +10,8 @@ from otel_mlflow_context import semconv
 from otel_mlflow_context.detectors.repository.url import browsable_url
 from otel_mlflow_context.facts.values import clean
 
+RESOURCE_VARIABLE: Final = "OTEL_RESOURCE_ATTRIBUTES"
+
 
 class Finding(NamedTuple):
     """What every source returns, the detectors choose from, and `show` prints."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from opentelemetry.sdk.resources import OTELResourceDetector
 
@@ -21,7 +21,7 @@ from otel_mlflow_context.detectors._decision import (
     merged,
 )
 from otel_mlflow_context.detectors._files import working_directory
-from otel_mlflow_context.detectors._finding import Finding, findings
+from otel_mlflow_context.detectors._finding import RESOURCE_VARIABLE, Finding, findings
 from otel_mlflow_context.detectors._stamp import stamp_findings
 from otel_mlflow_context.detectors.program.command_line import Program
 from otel_mlflow_context.detectors.program.notebook import is_notebook, notebook_findings
@@ -29,8 +29,6 @@ from otel_mlflow_context.detectors.program.package import package_findings
 from otel_mlflow_context.facts.values import clean
 from otel_mlflow_context.settings import current_settings
 from otel_mlflow_context.settings import environment_variables as env
-
-_RESOURCE_VARIABLE: Final = "OTEL_RESOURCE_ATTRIBUTES"
 
 
 class Sources(NamedTuple):
@@ -114,10 +112,10 @@ def _opentelemetry_findings() -> list[Finding]:
         for name, value in OTELResourceDetector().detect().attributes.items()
         if name.startswith(semconv.VCS_PREFIX) and clean(value)
     }
-    found = findings(_RESOURCE_VARIABLE, attributes)
+    found = findings(RESOURCE_VARIABLE, attributes)
     commit = attributes.get(semconv.VCS_REF_HEAD_REVISION)
     if commit and not has_commit(found):  # of another form, and still the one that counts
-        found.append(Finding(semconv.VCS_REF_HEAD_REVISION, str(commit), _RESOURCE_VARIABLE))
+        found.append(Finding(semconv.VCS_REF_HEAD_REVISION, str(commit), RESOURCE_VARIABLE))
     return found
 
 

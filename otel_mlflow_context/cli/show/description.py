@@ -12,7 +12,7 @@ from opentelemetry.sdk.resources import OTELResourceDetector
 from otel_mlflow_context import semconv
 from otel_mlflow_context.detectors._decision import merged
 from otel_mlflow_context.detectors._files import working_directory
-from otel_mlflow_context.detectors._finding import Finding
+from otel_mlflow_context.detectors._finding import RESOURCE_VARIABLE, Finding
 from otel_mlflow_context.detectors._sources import code_sources
 from otel_mlflow_context.detectors.deployment import variable_findings
 from otel_mlflow_context.detectors.program.command_line import Program, program_of
@@ -25,7 +25,6 @@ from otel_mlflow_context.semconv import PROCESS_FACTS, Fact
 from otel_mlflow_context.settings import current_settings
 from otel_mlflow_context.settings import environment_variables as env
 
-_RESOURCE_VARIABLE: Final = "OTEL_RESOURCE_ATTRIBUTES"
 _NAME_VARIABLE: Final = "OTEL_SERVICE_NAME"
 
 
@@ -148,7 +147,7 @@ def _opentelemetry_findings() -> list[Finding]:
             str(value),
             _NAME_VARIABLE
             if name == semconv.SERVICE_NAME and os.environ.get(_NAME_VARIABLE)
-            else _RESOURCE_VARIABLE,
+            else RESOURCE_VARIABLE,
         )
         for name, value in attributes.items()
     ]
@@ -163,7 +162,7 @@ def _variable(name: str, example: str) -> str:
     return f"set {name}={example}"
 
 
-_RESOURCE: Final = f"set {_RESOURCE_VARIABLE}="
+_RESOURCE: Final = f"set {RESOURCE_VARIABLE}="
 _HINTS: Final[Mapping[str, str]] = {
     semconv.VCS_REF_HEAD_REVISION: (
         "start it from a checkout that tracks it (`git add`), or write a build stamp: "

@@ -19,7 +19,12 @@ from opentelemetry.sdk.resources import OTELResourceDetector
 from otel_mlflow_context import semconv
 from otel_mlflow_context.detectors._checkout import uncommitted_changes
 from otel_mlflow_context.detectors._decision import checkout_and_platforms, merged
-from otel_mlflow_context.detectors._finding import Finding, checked, findings
+from otel_mlflow_context.detectors._finding import (
+    RESOURCE_VARIABLE,
+    Finding,
+    checked,
+    findings,
+)
 from otel_mlflow_context.detectors._sources import checkout_findings as findings_of_checkout
 from otel_mlflow_context.detectors._stamp import FIELDS, FILE_NAME, SCHEMA
 from otel_mlflow_context.detectors.program.command_line import Program
@@ -138,4 +143,4 @@ def _variable_findings() -> list[Finding]:
     version = {semconv.SERVICE_VERSION: os.environ.get(env.APP_VERSION)}
     attributes = OTELResourceDetector().detect().attributes
     # The last counts.
-    return [*findings(env.APP_VERSION, version), *findings("OTEL_RESOURCE_ATTRIBUTES", attributes)]
+    return [*findings(env.APP_VERSION, version), *findings(RESOURCE_VARIABLE, attributes)]

@@ -142,6 +142,26 @@ def _(world):
     )
 
 
+@case(TOGETHER, "a branch without a commit, on a platform that has built one")
+def _(world):
+    shop = world.folder("shop")
+    world.git(shop, "init", "-q", "-b", "local")
+    write(shop, {"app.py": program()})
+    world.git(shop, "add", ".")
+    environ = {"RENDER": "true", "RENDER_GIT_COMMIT": COMMIT, "RENDER_GIT_BRANCH": "main"}
+    return at(world, shop, environ=environ, commit=any_of(None, COMMIT), branch="main")
+
+
+@case(TOGETHER, "a stamp without a commit, on a platform that has built one")
+def _(world):
+    stamp = {"schema": 1, "branch": "release", "dirty": True, "version": "1.2.3"}
+    image = world.folder("srv", {"app.py": program(), STAMP: json.dumps(stamp)})
+    environ = {"RENDER": "true", "RENDER_GIT_COMMIT": COMMIT, "RENDER_GIT_BRANCH": "main"}
+    return at(
+        *(world, image), environ=environ, commit=COMMIT, branch="main", dirty=None, version="1.2.3"
+    )
+
+
 @case(TOGETHER, "a stamp and a platform of two commits")
 def _(world):
     stamp = {"schema": 1, "commit": COMMIT, "branch": "release", "version": "1.2.3"}
