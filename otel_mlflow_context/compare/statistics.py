@@ -34,6 +34,8 @@ _EXPECTED: Final = 5
 _BISECTIONS: Final = 100
 _DIGITS: Final = 12
 _MOST: Final = 1_000_000_000
+_MOST_RANKED: Final = 1_000_000
+"""Of more values the interval is that of so many: it is narrow enough."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ def quantile_ends(total: int, share: float) -> tuple[float, float] | None:
     >>> round(low, 3), round(high, 3)
     (0.468, 0.53)
     """
+    total = min(total, _MOST_RANKED)
     ranks = stats.quantile_test(np.arange(total), p=share).confidence_interval(CONFIDENCE)
     if any(map(math.isnan, ranks)):
         return None

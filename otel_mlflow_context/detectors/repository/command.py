@@ -31,8 +31,14 @@ _PATH: Final = 3
 """Where the path stands in an entry of the status, behind two letters."""
 _CLOCK: Final = 0.02
 """Seconds by which the time of a file may be behind the clock."""
-# Nothing from the network, and messages in English.
-_ENVIRONMENT: Final = {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C"}
+# Nothing from the network, and messages in English. A git that does not know GIT_NO_LAZY_FETCH
+# fetches what a partial clone does not have, by a program that its config names.
+_ENVIRONMENT: Final = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_ALLOW_PROTOCOL": "none",
+    "LC_ALL": "C",
+}
 # With these set, as in a git hook, git would look at another repository, and at one that it would
 # otherwise refuse for its owner.
 _ELSEWHERE: Final = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR")

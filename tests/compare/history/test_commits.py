@@ -17,6 +17,7 @@ from versions import Row, write
 
 from otel_mlflow_context.compare import CannotCompare, Version, version_history
 from otel_mlflow_context.compare.history.commits import bisection, checkout_at
+from otel_mlflow_context.detectors.repository.files import RepositoryError
 from otel_mlflow_context.detectors.repository.url import comparison_url
 
 COMMITS = 9
@@ -161,6 +162,20 @@ def test_a_shallow_clone_is_named_as_the_reason(known: Known, tmp_path: Path) ->
     found = version_history("commit", repository=tmp_path / "clone", tracking_uri=known.uri)
     assert [it.value for it in found.versions] == known.commits[-2:]
     assert any("which is a shallow clone (git fetch --unshallow)" in it for it in found.notes)
+
+
+def test_a_partial_clone_is_not_made_to_fetch(known: Known, tmp_path: Path) -> None:
+    git(known.folder, "config", "uploadpack.allowFilter", "true")
+    source = f"file://{known.folder}"
+    git(tmp_path, "clone", "-q", "--filter=blob:none", "--no-checkout", source, "clone")
+    clone = tmp_path / "clone"
+    git(clone, "reset", "-q", "HEAD~1")
+    git(clone, "config", "remote.origin.uploadpack", f"touch {tmp_path}/caught; false")
+    found = version_history("commit", repository=clone, bisect=True, tracking_uri=known.uri)
+    assert found.order == "the commits of HEAD and its first parents"
+    with pytest.raises(RepositoryError, match="git failed"):
+        checkout_at(clone)[0].commit("0123456789" * 4)
+    assert not (tmp_path / "caught").exists()
 
 
 def test_versions_have_the_commits_of_their_traces(known: Known) -> None:
