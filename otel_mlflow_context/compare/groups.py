@@ -20,7 +20,7 @@ from otel_mlflow_context.compare.metrics import (
     Share,
 )
 from otel_mlflow_context.compare.result import Bucket, Group
-from otel_mlflow_context.compare.sample import Report, Sample, some
+from otel_mlflow_context.compare.sample import Report, Sample, sample_traces
 from otel_mlflow_context.compare.selection import Selection
 from otel_mlflow_context.compare.sources.base import (
     ERROR,
@@ -80,7 +80,7 @@ def measure(
         for value in values:
             states = _states(selection.aggregate(value, "trace_count", ["COUNT"], **_BY_STATUS))[0]
             total = sum(states.values())
-            traces = some(selection, value, total, limits[0]) if total else ()
+            traces = sample_traces(selection, value, total, limits[0]) if total else ()
             group, sample = read(value, traces, total, limits[0])
             found.append((_computed(selection, group, states) if total else group, sample))
     except NoAggregation as error:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from otel_mlflow_context.compare.metrics import Metric, Observation
-from otel_mlflow_context.compare.quality.judgements import Judgements, judgements_of
+from otel_mlflow_context.compare.quality.feedback import GroupFeedback, feedback_of
 from otel_mlflow_context.compare.selection import Selection
 from otel_mlflow_context.compare.sources.base import CannotCompare, Trace
 
@@ -19,8 +19,8 @@ Report = Callable[[str, int, int], None]
 # https://www.w3.org/TR/trace-context-2/#random-trace-id-flag
 _DIGITS: Final = "0123456789abcdef"
 _PLACES: Final = 5
-_AIM: Final = 0.95
-"""Of the limit: how many traces match the expression is random too."""
+_TARGET_SHARE: Final = 0.95
+"""The share of the limit to aim at: how many traces match is random too."""
 _TOO_FEW: Final = 0.5
 
 
@@ -35,7 +35,7 @@ class Sample:
     users: set[str] = field(default_factory=set)
     rows: list[tuple[int, str, float | None]] = field(default_factory=list)
     """The time, state and latency of every trace."""
-    judged: dict[str, Judgements] = field(default_factory=dict)
+    judged: dict[str, GroupFeedback] = field(default_factory=dict)
     """Of each assessment by its name, of the traces that have it."""
 
     def add(self, trace: Trace) -> None:
@@ -46,8 +46,8 @@ class Sample:
         self.sessions |= {trace.session} if trace.session is not None else set()
         self.users |= {trace.user} if trace.user is not None else set()
         if trace.assessments:
-            for name, found in judgements_of(trace.assessments).items():
-                self.judged.setdefault(name, Judgements()).add(found)
+            for name, found in feedback_of(trace.assessments).items():
+                self.judged.setdefault(name, GroupFeedback()).add(found)
 
     def observed(self) -> dict[str, Observation]:
         """Each metric by its name."""
@@ -57,7 +57,9 @@ class Sample:
         return len(self.rows)
 
 
-def some(selection: Selection, value: str, total: int, limit: int, *terms: str) -> Iterator[Trace]:
+def sample_traces(
+    selection: Selection, value: str, total: int, limit: int, *terms: str
+) -> Iterator[Trace]:
     """All traces of a group when they are few; otherwise a uniform random sample.
 
     Args:
@@ -69,10 +71,10 @@ def some(selection: Selection, value: str, total: int, limit: int, *terms: str) 
     """
     found_by = (selection.is_in(value), *terms)
     if total > limit:
-        share = min(_AIM * limit / total, 1.0)
-        lottery = f"request_id RLIKE '({_below(math.ceil(share * len(_DIGITS) ** _PLACES))})$'"
+        share = min(_TARGET_SHARE * limit / total, 1.0)
+        random_ids = f"request_id RLIKE '({_below(math.ceil(share * len(_DIGITS) ** _PLACES))})$'"
         try:
-            found = list(selection.traces(*found_by, lottery, limit=limit))
+            found = list(selection.traces(*found_by, random_ids, limit=limit))
         except CannotCompare:  # a database without regular expressions
             found = []
         if len(found) >= _TOO_FEW * share * total:

@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 
 
 class _Once:
-    """A decorator: the function runs once a process, and its result is kept."""
+    """A decorator: the function runs once per process, and its result is kept."""
 
     def __init__(self) -> None:
         self._results: dict[Callable[[], object], object] = {}

@@ -9,7 +9,7 @@ from typing import Final
 from otel_mlflow_context.compare.explain.explaining import explain
 from otel_mlflow_context.compare.explain.features import Features, features
 from otel_mlflow_context.compare.explain.result import Calls, Explanation
-from otel_mlflow_context.compare.sample import some
+from otel_mlflow_context.compare.sample import sample_traces
 from otel_mlflow_context.compare.selection import Selection
 from otel_mlflow_context.compare.sources.base import SPANS_PAGE, NoAggregation
 
@@ -33,7 +33,7 @@ def read(
     """
     found: list[Features] = []
     wanted = min(total, limit)
-    traces = islice(some(selection, value, total, limit), limit)
+    traces = islice(sample_traces(selection, value, total, limit), limit)
     while page := list(islice(traces, SPANS_PAGE)):
         spans = selection.source.spans(selection.experiment, [it.trace_id for it in page])
         found += [features(trace, spans.get(trace.trace_id, ())) for trace in page]

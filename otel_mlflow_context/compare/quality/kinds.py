@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 from otel_mlflow_context.compare import units
 from otel_mlflow_context.compare.metrics import METRICS, Distribution, Metric, Observation, Share
 from otel_mlflow_context.compare.quality.choices import Choices
-from otel_mlflow_context.compare.quality.judgements import Judgements
+from otel_mlflow_context.compare.quality.feedback import GroupFeedback
 from otel_mlflow_context.compare.sources.base import CannotCompare
 
 QUALITY: Final = "quality"
@@ -30,21 +30,21 @@ _RESERVED: Final = {QUALITY, *(it.name for it in METRICS)}
 
 @dataclass(frozen=True)
 class Kind:
-    """How the judgements of an assessment become an observation."""
+    """How the feedback of an assessment becomes an observation."""
 
     metric: Metric
-    values: Callable[[Judgements], Iterable[Any]]
+    values: Callable[[GroupFeedback], Iterable[Any]]
 
-    def observation(self, judgements: Judgements) -> Observation:
-        return self.metric.kind.of(list(self.values(judgements)))
+    def observation(self, feedback: GroupFeedback) -> Observation:
+        return self.metric.kind.of(list(self.values(feedback)))
 
 
-def kind_of(name: str, groups: Sequence[Judgements], better: str | None) -> Kind | None:
+def kind_of(name: str, groups: Sequence[GroupFeedback], better: str | None) -> Kind | None:
     """The kind of an assessment, the same for all groups; None where it cannot be compared.
 
     Args:
         name: of the assessment.
-        groups: its judgements in each group.
+        groups: its feedback in each group.
         better: ``lower``, ``higher``, ``none``, or the best of its texts.
 
     Raises:
@@ -55,12 +55,13 @@ def kind_of(name: str, groups: Sequence[Judgements], better: str | None) -> Kind
         return None
     if bool in kinds and kinds <= {bool, type(None)}:
         return Kind(
-            _row(name, Share, units.SHARE, direction_of(name, better or HIGHER)), Judgements.truths
+            _row(name, Share, units.SHARE, direction_of(name, better or HIGHER)),
+            GroupFeedback.truths,
         )
     if kinds <= {bool, float}:
         return Kind(
             _row(name, Distribution, units.NUMBER, direction_of(name, better or HIGHER)),
-            Judgements.numbers,
+            GroupFeedback.numbers,
         )
     texts = {text for it in groups for text in it.choices()}
     if better in texts:
@@ -75,7 +76,7 @@ def kind_of(name: str, groups: Sequence[Judgements], better: str | None) -> Kind
         )
     if len(texts) > _MOST_TEXTS or max(map(len, texts)) > _LONGEST_TEXT:
         return None
-    return Kind(_row(name, Choices, units.SHARE, None), Judgements.choices)
+    return Kind(_row(name, Choices, units.SHARE, None), GroupFeedback.choices)
 
 
 def direction_of(name: str, better: str) -> Literal["lower", "higher"] | None:

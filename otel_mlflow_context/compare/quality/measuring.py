@@ -1,4 +1,4 @@
-"""Measuring the assessments of groups: of the traces that were read, or of more judged ones."""
+"""Adds assessment metrics to groups: from the traces that were read, or a sample of judged ones."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Final
 
 from otel_mlflow_context.compare.metrics import Metric, Share
-from otel_mlflow_context.compare.quality.judgements import Judgements, judgements_of
+from otel_mlflow_context.compare.quality.feedback import GroupFeedback, feedback_of
 from otel_mlflow_context.compare.quality.kinds import kind_of, metric_name
 from otel_mlflow_context.compare.result import Group, Judged
-from otel_mlflow_context.compare.sample import Report, Sample, some
+from otel_mlflow_context.compare.sample import Report, Sample, sample_traces
 from otel_mlflow_context.compare.selection import Selection
 from otel_mlflow_context.compare.sources import filters
 from otel_mlflow_context.compare.sources.base import NoAggregation
@@ -32,21 +32,21 @@ def measure_assessments(
     Args:
         selection: the traces.
         measured: the groups, with the traces that were read.
-        better: by the name of a metric what of it is better.
+        better: which direction or text is better, by the name of the metric.
         limit: how many judged traces of a group are read at most.
         report: progress.
     """
-    found = [_judgements(selection, *it, limit=limit, report=report) for it in measured]
+    found = [_feedback(selection, *it, limit=limit, report=report) for it in measured]
     groups = [group for group, _ in measured]
     metrics = []
     for name in sorted({name for them in found for name in them}):
-        judgements = [them.get(name, Judgements()) for them in found]
-        kind = kind_of(name, judgements, better.get(metric_name(name)))
+        feedback = [them.get(name, GroupFeedback()) for them in found]
+        kind = kind_of(name, feedback, better.get(metric_name(name)))
         if kind is not None:
             metrics.append(kind.metric)
-        for index, ((_, sample), them) in enumerate(zip(measured, judgements, strict=True)):
+        for index, ((_, sample), them) in enumerate(zip(measured, feedback, strict=True)):
             group = groups[index]
-            read = sample.judged.get(name, Judgements())
+            read = sample.judged.get(name, GroupFeedback())
             judged = Judged(
                 traces=len(them.values),
                 among=Share(len(read.values), len(sample)),
@@ -59,10 +59,10 @@ def measure_assessments(
     return groups, tuple(metrics)
 
 
-def _judgements(
+def _feedback(
     selection: Selection, group: Group, sample: Sample, *, limit: int, report: Report
-) -> dict[str, Judgements]:
-    """The judgements by name: where traces were not read, of a sample of the judged ones alone."""
+) -> dict[str, GroupFeedback]:
+    """The feedback by name: where traces were not read, of a sample of the judged ones alone."""
     found = dict(sample.judged)
     if len(sample) >= group.traces and group.all_counted:
         return found
@@ -71,18 +71,18 @@ def _judgements(
     except NoAggregation:
         return found
     for name, count in sorted((it.dimensions[_NAME], int(it.values["COUNT"])) for it in points):
-        known = found.get(name, Judgements())
+        known = found.get(name, GroupFeedback())
         wanted = min(count, limit)
         if len(known.values) + known.failed >= wanted or not filters.can_be_key(name):
             continue
         # A trace may have several: how many are judged is estimated, where it can be.
         judged_traces = round(len(known.values) / len(sample) * group.traces)
         total = min(count, judged_traces) if judged_traces else count
-        more = Judgements()
+        more = GroupFeedback()
         read = 0
         term = filters.has_feedback(name)
-        for read, trace in enumerate(some(selection, group.value, total, limit, term), 1):
-            if (judged := judgements_of(trace.assessments).get(name)) is not None:
+        for read, trace in enumerate(sample_traces(selection, group.value, total, limit, term), 1):
+            if (judged := feedback_of(trace.assessments).get(name)) is not None:
                 more.add(judged)
             report(f"{group.value} with {name}", read, wanted)
         if read > len(known.values):

@@ -13,7 +13,7 @@ import pytest
 
 from otel_mlflow_context.compare import Verdict
 from otel_mlflow_context.compare.metrics import METRICS
-from otel_mlflow_context.compare.quality.judgements import Judgements, judgements_of
+from otel_mlflow_context.compare.quality.feedback import GroupFeedback, feedback_of
 from otel_mlflow_context.compare.quality.kinds import kind_of
 from otel_mlflow_context.compare.result import Group
 from otel_mlflow_context.compare.sample import Sample
@@ -57,7 +57,8 @@ def verdict(seed: int, traces: int = 300) -> Verdict:
     dice = random.Random(seed)
     samples = [sample(dice, traces) for _ in range(2)]
     kinds = [
-        kind_of(name, [it.judged.get(name, Judgements()) for it in samples], None) for name in NAMES
+        kind_of(name, [it.judged.get(name, GroupFeedback()) for it in samples], None)
+        for name in NAMES
     ]
     groups = [
         Group(
@@ -92,7 +93,7 @@ def test_equal_versions_are_seldom_worse() -> None:
 @pytest.mark.version_independent
 def test_one_trace_has_one_judgement_a_name() -> None:
     human, other = Judge("HUMAN", "ada", ""), Judge("HUMAN", "ada", "span")
-    found = judgements_of(
+    found = feedback_of(
         [
             Assessment("ok", human, 2, value=True, failed=False),
             Assessment("ok", human, 1, value=False, failed=False),

@@ -1,4 +1,4 @@
-"""What is kept of the assessments of one name: one judgement a trace."""
+"""Combines the feedback that several judges gave to one trace under one assessment name."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ _UNDECIDED: Final = "unknown"
 _HALF: Final = 0.5
 
 
-class Judgement(NamedTuple):
-    """Of one trace."""
+class TraceFeedback(NamedTuple):
+    """The feedback of one trace and name."""
 
     values: tuple[Value, ...]
     """The newest of each judge, the oldest first."""
     failed: int
     """The judges that ended with an error."""
     unusable: bool
-    """Whether there is a judgement that cannot be compared: a list or an object."""
+    """Whether there is a value that cannot be compared: a list or an object."""
 
 
 @dataclass
-class Judgements:
-    """Of the traces that were read."""
+class GroupFeedback:
+    """The feedback of one name on all traces of a group that were read."""
 
     values: list[tuple[Value, ...]] = field(default_factory=list)
-    """Of each judged trace."""
+    """Those of each judged trace."""
     failed: int = 0
     unusable: int = 0
 
-    def add(self, found: Judgement) -> None:
+    def add(self, found: TraceFeedback) -> None:
         if found.values:
             self.values.append(found.values)
         self.failed += found.failed
         self.unusable += found.unusable
 
     def kinds(self) -> set[type]:
-        """Of the values: `bool`, `float`, `str`, and that of None for an undecided judge."""
+        """The types of the values: `bool`, `float`, `str`; that of None for an undecided judge."""
         return {_kind(it) for values in self.values for it in values}
 
     def truths(self) -> Iterator[bool]:
@@ -65,8 +65,8 @@ class Judgements:
             yield Counter(str(it) for it in reversed(values)).most_common(1)[0][0]
 
 
-def judgements_of(assessments: Sequence[Assessment]) -> Mapping[str, Judgement]:
-    """The judgements of a trace, by the name of the assessment.
+def feedback_of(assessments: Sequence[Assessment]) -> Mapping[str, TraceFeedback]:
+    """The feedback of a trace, by the name of the assessment.
 
     A judge who has assessed a trace several times counts once: by the newest, or, where that is an
     error or no value, the newest before it.
@@ -83,7 +83,7 @@ def judgements_of(assessments: Sequence[Assessment]) -> Mapping[str, Judgement]:
             newest[it.name].pop(it.judge, None)  # so that the order is that of the time
             newest[it.name][it.judge] = it.value
     return {
-        name: Judgement(tuple(newest.get(name, {}).values()), failed[name], name in unusable)
+        name: TraceFeedback(tuple(newest.get(name, {}).values()), failed[name], name in unusable)
         for name in {it.name: None for it in assessments}
     }
 
