@@ -64,6 +64,19 @@ _GIT_ENVIRONMENT = {
 }
 
 
+# A minute and more each.
+_LONG = (
+    *("test_truth", "test_attacks", "test_plugin", "test_chaos", "test_benchmarks", "test_example"),
+    *("test_lost_nothing", "test_ownership", "test_update", "test_precedence", "test_examples"),
+    *("test_faults", "test_paths", "test_command", "test_start", "test_lifecycle"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest files first, so that no worker has one of them left when all others end."""
+    items.sort(key=lambda it: it.path.stem not in _LONG)
+
+
 @pytest.fixture(autouse=True)
 def _fresh_process() -> Iterator[None]:
     """Nothing is known of the process, nor of its settings, that another test has left there."""

@@ -92,7 +92,7 @@ def quantile_ends(total: int, share: float) -> tuple[float, float] | None:
 
     >>> low, high = quantile_ends(1_000, 0.5)
     >>> round(low, 3), round(high, 3)
-    (0.468, 0.53)
+    (0.468, 0.532)
     """
     total = min(total, _MOST_RANKED)
     ranks = stats.quantile_test(np.arange(total), p=share).confidence_interval(CONFIDENCE)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
@@ -168,6 +169,8 @@ def _applied(delta: bytes, base: bytes) -> bytes:
 
 
 def _at(file: BinaryIO, position: int, length: int) -> bytes:
+    if not 0 <= position <= sys.maxsize:
+        raise ValueError("no place in a file")
     file.seek(position)
     return file.read(length)
 
