@@ -128,6 +128,8 @@ def _read_packed(index: Path, offset: int, id_length: int) -> tuple[int, bytes]:
                     result = _applied(delta, result)
                 return kind, result
             deltas.append(_decompressed(content[at:], _CHUNK))
+            if sum(map(len, deltas)) > _CHUNK:
+                raise ValueError("larger than any commit")
     return 0, b""
 
 
