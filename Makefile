@@ -5,7 +5,7 @@ MIDDLE := .venv-middle
 OLDEST := .venv-oldest
 
 # Most tests wait for servers, which the tests of one file share. tests/conftest.py has their order.
-PYTEST := -m pytest -n 6 --dist loadfile --no-loadscope-reorder
+PYTEST := -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo test test-middle test-oldest lint bench release clean
 
