@@ -206,7 +206,7 @@ REQUESTS = {
     "a long name as a tag": (attribute("n" * 5_000, "mlflow.traceTag.mlflow.traceName"), {}),
     "inputs that are no JSON": (attribute("{", "mlflow.spanInputs"), {}),
     "a span type that is long": (attribute("t" * 600, "mlflow.spanType"), {}),
-    "a trace's id as MLflow's": (attribute('"tr-0"', "mlflow.traceRequestId"), {}),
+    "a trace's id as MLflow's": (attribute('"tr-of-the-corpus"', "mlflow.traceRequestId"), {}),
     "bytes in the resource": (otlp_request(plain(), host=b"\xff").SerializeToString(), {}),
     # Headers
     "no such experiment": (one(), {"x_mlflow_experiment_id": "123456789"}),
