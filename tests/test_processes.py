@@ -10,17 +10,17 @@ from conftest import ROOT, track
 
 PROGRAM = """
 import json, multiprocessing, os, sys
-from otel_mlflow_context.detectors import _sources
+from otel_mlflow_context.detectors import _process
 
 times = 0
-find_out = _sources.code_sources
+find_out = _process.code_sources
 
 def counted(*arguments, **options):
     global times
     times += 1
     return find_out(*arguments, **options)
 
-_sources.code_sources = counted
+_process.code_sources = counted
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider

@@ -14,16 +14,14 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from otel_mlflow_context.detectors._checkout import Checkout, read_checkout
+from otel_mlflow_context.detectors._decision import merged
 from otel_mlflow_context.detectors._finding import Finding
+from otel_mlflow_context.detectors._sources import Sources, code_sources, with_changes
 from otel_mlflow_context.detectors.program import process
 from otel_mlflow_context.detectors.program.command_line import Program
-
-# The other sources are imported when they are asked: most of what takes time at import.
-if TYPE_CHECKING:
-    from otel_mlflow_context.detectors._sources import Sources
 
 _logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -81,17 +79,12 @@ def program() -> Program:
 
 def code() -> Mapping[str, Finding]:
     """The facts of its code, without uncommitted changes. Files that cannot be read are logged."""
-    from otel_mlflow_context.detectors._decision import merged
-
     return merged(*_sources()[0].in_order)
 
 
 @_once
 def code_and_changes() -> Mapping[str, Finding]:
     """The same, and whether there are uncommitted changes, which starts git."""
-    from otel_mlflow_context.detectors._decision import merged
-    from otel_mlflow_context.detectors._sources import with_changes
-
     sources, known_problems = _sources()
     problems: list[str] = []
     sources = with_changes(sources, program(), problems, _early)
@@ -102,8 +95,6 @@ def code_and_changes() -> Mapping[str, Finding]:
 
 @_once
 def _sources() -> tuple[Sources, list[str]]:
-    from otel_mlflow_context.detectors._sources import code_sources
-
     problems: list[str] = []
     sources = code_sources(program(), dirty=False, problems=problems, early=_early)
     _log(problems)
