@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from otel_mlflow_context import semconv
-from otel_mlflow_context.detectors._finding import Finding
+from otel_mlflow_context.detectors._finding import Finding, commit_of
 from otel_mlflow_context.detectors.program.command_line import Program
 from otel_mlflow_context.detectors.repository.config import remote_urls
 from otel_mlflow_context.detectors.repository.files import Repository
@@ -33,8 +33,7 @@ class Checkout(NamedTuple):
 
     @property
     def commit(self) -> str | None:
-        is_commit = (it.attribute == semconv.VCS_REF_HEAD_REVISION for it in self.findings)
-        return str(self.findings[0].value) if any(is_commit) else None
+        return commit_of(self.findings)
 
 
 def read_checkout(

@@ -20,7 +20,7 @@ from typing import Final
 
 from otel_mlflow_context import semconv
 from otel_mlflow_context.detectors._files import is_folder, is_installed, real_path
-from otel_mlflow_context.detectors._finding import RESOURCE_VARIABLE, Finding
+from otel_mlflow_context.detectors._finding import RESOURCE_VARIABLE, Finding, commit_of
 from otel_mlflow_context.detectors.platforms import DetectedPlatform, detected_platforms
 from otel_mlflow_context.detectors.platforms.lookup import Change
 from otel_mlflow_context.detectors.program.command_line import Program
@@ -98,10 +98,6 @@ def _of_tag(found: Mapping[str, Finding]) -> str | None:
     return number[1] if number else None
 
 
-def has_commit(found: Iterable[Finding]) -> bool:
-    return any(it.attribute == _COMMIT for it in found)
-
-
 def _is_about_code(finding: Finding) -> bool:
     name = finding.attribute
     return name.startswith(semconv.VCS_PREFIX) or name == semconv.SERVICE_VERSION
@@ -170,7 +166,7 @@ def _at_head(
 
     Where it is not known which of the merge's parents is the head, the commit is left out.
     """
-    checked_out = next((str(it.value) for it in checkout if it.attribute == _COMMIT), None)
+    checked_out = commit_of(checkout)
     repository = program.repository if checked_out else None
     if checked_out is None or repository is None:
         return checkout, platform

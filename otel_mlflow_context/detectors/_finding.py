@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from otel_mlflow_context import semconv
@@ -38,6 +38,12 @@ def commit_findings(source: str, commit: object, others: Mapping[str, object]) -
     """The findings of a source that counts for its commit alone: none without a usable one."""
     found = findings(source, {semconv.VCS_REF_HEAD_REVISION: commit, **others})
     return found if found and found[0].attribute == semconv.VCS_REF_HEAD_REVISION else []
+
+
+def commit_of(found: Iterable[Finding]) -> str | None:
+    """The commit among the findings of one source."""
+    commits = (it.value for it in found if it.attribute == semconv.VCS_REF_HEAD_REVISION)
+    return next(map(str, commits), None)
 
 
 def branch(name: object) -> dict[str, object]:

@@ -15,13 +15,9 @@ from otel_mlflow_context.detectors._checkout import (
     read_checkout,
     uncommitted_changes,
 )
-from otel_mlflow_context.detectors._decision import (
-    checkout_and_platforms,
-    has_commit,
-    merged,
-)
+from otel_mlflow_context.detectors._decision import checkout_and_platforms, merged
 from otel_mlflow_context.detectors._files import working_directory
-from otel_mlflow_context.detectors._finding import RESOURCE_VARIABLE, Finding, findings
+from otel_mlflow_context.detectors._finding import RESOURCE_VARIABLE, Finding, commit_of, findings
 from otel_mlflow_context.detectors._stamp import stamp_findings
 from otel_mlflow_context.detectors.program.command_line import Program
 from otel_mlflow_context.detectors.program.notebook import is_notebook, notebook_findings
@@ -99,7 +95,7 @@ def with_changes(
     sources: Sources, program: Program, problems: list[str], early: Checkout | None = None
 ) -> Sources:
     """The same, with the uncommitted changes that git finds, where the commit is the checkout's."""
-    if not has_commit(sources.checkout):
+    if commit_of(sources.checkout) is None:
         return sources
     changed = uncommitted_changes(program, problems, early)
     return sources._replace(checkout=[*sources.checkout, *changed])
@@ -114,7 +110,7 @@ def _opentelemetry_findings() -> list[Finding]:
     }
     found = findings(RESOURCE_VARIABLE, attributes)
     commit = attributes.get(semconv.VCS_REF_HEAD_REVISION)
-    if commit and not has_commit(found):  # of another form, and still the one that counts
+    if commit and commit_of(found) is None:  # of another form, and still the one that counts
         found.append(Finding(semconv.VCS_REF_HEAD_REVISION, str(commit), RESOURCE_VARIABLE))
     return found
 
