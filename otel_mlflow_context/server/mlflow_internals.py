@@ -162,6 +162,9 @@ class Store:
             export.trace_ids = {span.trace_id for span in spans}
             try:
                 result = log_spans(location, spans, *args, **kwargs)
+            except Exception as error:
+                export.is_database_away |= _is_about_connection(error)
+                raise
             finally:
                 trace_ids, export.trace_ids = export.trace_ids, set()
             if trace_ids and not export.had_session:
@@ -275,6 +278,12 @@ def _update_of(entry: EntrySpan, stored: StoredTrace) -> TraceUpdate | None:
     return trace_update(entry, stored.metadata, stored.state, stored.client_request_id)
 
 
+def _is_about_connection(error: Exception) -> bool:
+    """Whether the same spans may be stored when the database is there again."""
+    is_lost = getattr(error.__cause__, "connection_invalidated", False)  # SQLAlchemy's DBAPIError
+    return bool(is_lost) or getattr(error, "error_code", "") == "TEMPORARILY_UNAVAILABLE"
+
+
 def _permission_denied(message: str) -> Exception:
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
@@ -301,5 +310,7 @@ class Export:
     without_root: list[str] = field(default_factory=list)
     foreign: dict[str, str] = field(default_factory=dict)
     """Traces of another experiment, with its id."""
+    is_database_away: bool = False
+    """Spans are not stored, and may be when the request is sent again."""
     seconds: float = 0.0
     """Spent on metadata."""

@@ -128,6 +128,8 @@ class TracesRoute(Route):  # type: ignore[misc]  # Starlette may be too old for 
         export.seconds += time.perf_counter() - began
         with self._store.exporting(export):
             response = await self._forward(request, headers, body)
+        if export.is_database_away:  # before MLflow 3.12: 422, as for a trace that is invalid
+            return Response(response.body, 503, media_type="application/json")
         if self._is_strict and len(owners := set(export.foreign.values())) == 1:
             [owner] = owners
             if export.foreign.keys() >= set(trace_ids_of(part)):
