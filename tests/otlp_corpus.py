@@ -72,6 +72,11 @@ def children_first():
     return otlp_request(child, root, plain(), child).SerializeToString()
 
 
+def large_json(body):
+    """Of more than a mebibyte."""
+    return body + b" " * 1_100_000
+
+
 VALID = one()
 REQUESTS = {
     # Valid
@@ -138,6 +143,7 @@ REQUESTS = {
     "nested 40 deep": (nested_protobuf(40), {}),
     "unknown fields": (VALID + b"\xfa\x01\x03abc", {}),
     "unknown fields in JSON": (json_with(at="invented", value={"a": [1]}), JSON),
+    "large JSON": (json_value({"stringValue": "x" * 1_100_000}), JSON),
     # Times
     "no times": (one(start_time_unix_nano=0, end_time_unix_nano=0), {}),
     "an end before its start": (one(end_time_unix_nano=1), {}),
@@ -195,6 +201,23 @@ REQUESTS = {
     "an unknown encoding": (VALID, {"content_encoding": "br"}),
     "two encodings": (VALID, {"content_encoding": "gzip, gzip"}),
     "an unknown type": (VALID, {"content_type": "text/plain"}),
+    "large JSON that ends early": (
+        json_value({"stringValue": "x" * 1_100_000})[:-1],
+        JSON,
+    ),
+    "large JSON that is no object": (large_json(b"[]"), JSON),
+    "large JSON of the wrong types": (large_json(b'{"resourceSpans": {"a": 1}}'), JSON),
+    "large JSON without spans": (large_json(b"{}"), JSON),
+    "large JSON of a resource": (large_json(b'{"resourceSpans": [{}]}'), JSON),
+    "large JSON with an id that is no hex": (
+        large_json(json_with(at="traceId", value="not hex")),
+        JSON,
+    ),
+    "large JSON with times of text": (
+        large_json(json_with(at="startTimeUnixNano", value="soon")),
+        JSON,
+    ),
+    "large JSON, nested 100,000 deep": (large_json(b"[" * 100_000), JSON),
     # What makes MLflow refuse a span, or not
     "a long session": (attribute("s" * 251, "session.id"), {}),
     "a broken cost": (attribute("broken", "mlflow.llm.cost"), {}),

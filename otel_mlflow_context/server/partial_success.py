@@ -39,6 +39,8 @@ _FAILED_TRACE: Final = re.compile(r"Trace (tr-[0-9a-f]{32}): ")
 _MAX_REASON: Final = 500
 _MAX_SPANS: Final = 500
 """Spans of a transaction, unless they are of one trace: others wait for it to end."""
+_MAX_BYTES: Final = 1024 * 1024
+"""The same of its spans' bytes, each of which several calls copy while they hold the GIL."""
 
 
 class _NotStoredError(Exception):
@@ -78,7 +80,7 @@ async def store_traces(
             await store_part(select_traces(part, set(half)))
 
     try:
-        for part in split_by_trace(request, _MAX_SPANS):
+        for part in split_by_trace(request, _MAX_SPANS, _MAX_BYTES):
             await store_part(part)
     except _NotStoredError as error:
         return error.args[0]

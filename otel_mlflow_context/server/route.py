@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Mapping
@@ -22,8 +21,14 @@ from otel_mlflow_context.semconv import PLUGIN_PATH
 from otel_mlflow_context.server import metrics
 from otel_mlflow_context.server.entry_spans import EntrySpan, entry_spans
 from otel_mlflow_context.server.http_body import RequestTooLargeError, decompress, read_body
+from otel_mlflow_context.server.large_json import (
+    LARGE_JSON,
+    DecoderFailedError,
+    InvalidJsonError,
+    parse_large_json,
+)
 from otel_mlflow_context.server.mlflow_internals import Export, Store, static_prefix
-from otel_mlflow_context.server.otlp_request import PROTOBUF, count_spans, parse, trace_ids_of
+from otel_mlflow_context.server.otlp_request import JSON, PROTOBUF, count_spans, parse, trace_ids_of
 from otel_mlflow_context.server.partial_success import store_traces
 from otel_mlflow_context.settings import Settings, current_settings
 
@@ -92,19 +97,24 @@ class TracesRoute(Route):  # type: ignore[misc]  # Starlette may be too old for 
     async def _respond(self, request: Request, body: bytes, settings: Settings) -> Response:
         began = time.perf_counter()
         headers = request.headers
+        if _EXPERIMENT_ID not in headers:
+            return await self._forward(request, headers, body)  # MLflow's answer says what is wrong
         media_type = headers.get("content-type", "").partition(";")[0].strip()
         try:
             encoding = headers.get("content-encoding", "")
             unpacked = decompress(body, encoding, settings.max_unpacked_bytes)
-            traces = parse(unpacked, media_type)
+            is_large_json = media_type == JSON and len(unpacked) >= LARGE_JSON
+            traces = parse_large_json(unpacked) if is_large_json else parse(unpacked, media_type)
         except RequestTooLargeError:
             raise
-        except json.JSONDecodeError:
-            # MLflow answers the same for nothing, and holds the GIL while it reads a large body.
-            return await self._forward(request, _headers_for(b"", headers), b"")
+        except InvalidJsonError as error:
+            body = error.smaller
+            return await self._forward(request, _headers_for(body, headers), body)
+        except DecoderFailedError as error:
+            raise HTTPException(503, str(error)) from None
         except Exception:
-            return await self._forward(request, headers, body)  # MLflow's answer says what is wrong
-        if _EXPERIMENT_ID not in headers:
+            return await self._forward(request, headers, body)  # the same
+        if not count_spans(traces):
             return await self._forward(request, headers, body)  # the same
         _check_counts(traces, settings)
         seconds = time.perf_counter() - began

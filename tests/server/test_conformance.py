@@ -18,7 +18,7 @@ DIFFERENCES = {
                 *("JSON", "JSON with a charset", "protobuf with a parameter", "gzip", "GZIP"),
                 *("two gzip members", "deflate", "raw deflate", "no value"),
                 *("the same key twice", "unknown fields in JSON"),
-                *("UTF-16",),
+                *("UTF-16", "large JSON"),
             ),
             IS_NEW,
         )

@@ -95,7 +95,7 @@ def test_a_body_is_a_request_within_its_limits_or_refused(body, encoding, media_
     except Exception:  # the same
         return
     check_metadata(request)
-    parts = split_by_trace(request, 3)
+    parts = split_by_trace(request, 3, 500)
     assert sum(len(list(spans_of(part))) for part in parts) == len(list(spans_of(request)))
 
 

@@ -164,7 +164,7 @@ def content(request):
 
 @given(requests())
 def test_a_request_in_order_has_the_same_spans_and_its_traces_one_after_the_other(request):
-    parts = split_by_trace(request, 100)
+    parts = split_by_trace(request, 100, 100_000)
 
     assert len(parts) <= 1
     assert [row for part in parts for row in content(part)] == content(request)
@@ -172,9 +172,9 @@ def test_a_request_in_order_has_the_same_spans_and_its_traces_one_after_the_othe
     assert order == sorted(order)
 
 
-@given(requests(), st.integers(1, 5))
-def test_a_request_is_split_between_traces(request, max_spans):
-    parts = split_by_trace(request, max_spans)
+@given(requests(), st.integers(1, 5), st.integers(1, 200))
+def test_a_request_is_split_between_traces(request, max_spans, max_bytes):
+    parts = split_by_trace(request, max_spans, max_bytes)
 
     assert sorted(row for part in parts for row in content(part)) == content(request)
     traces = [{span.trace_id for span in spans_of(part)} for part in parts]
@@ -182,7 +182,9 @@ def test_a_request_is_split_between_traces(request, max_spans):
     for part, ids_of_part in zip(parts, traces, strict=True):
         assert len(list(spans_of(part))) < max_spans or len(ids_of_part) >= 1
         last = max(ids_of_part)
-        assert sum(span.trace_id < last for span in spans_of(part)) < max_spans
+        before_last = [span for span in spans_of(part) if span.trace_id < last]
+        assert len(before_last) < max_spans
+        assert sum(span.ByteSize() for span in before_last) < max_bytes
 
 
 @given(requests())

@@ -44,7 +44,7 @@ def look(data):
         return
     if len(unpacked) > LIMIT:
         raise AssertionError(len(unpacked))
-    if sum(map(count_spans, split_by_trace(request, 3))) != count_spans(request):
+    if sum(map(count_spans, split_by_trace(request, 3, 500))) != count_spans(request):
         raise AssertionError(request)
     for entry in entry_spans(request, Settings()).values():
         for key, value in entry.metadata.items():
