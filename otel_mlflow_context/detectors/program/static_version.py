@@ -10,6 +10,9 @@ from typing import Final, NamedTuple
 from otel_mlflow_context.detectors._files import read_text_if_possible
 
 _MAX_LENGTH: Final = 1 << 20
+_MAX_VERSION: Final = 250
+"""The characters of a version that package indexes allow. Python converts no number of thousands of
+digits."""
 _PYPROJECT: Final = "pyproject.toml"
 _TABLES: Final = ("project", "tool.poetry")
 _DERIVED: Final = "tool.poetry-dynamic-versioning"
@@ -58,7 +61,8 @@ def normalized(version: str) -> str | None:
     >>> normalized("v2.0.0-RC.1"), normalized("1.0-alpha"), normalized("1.0-1"), normalized("@1@")
     ('2.0.0rc1', '1.0a0', '1.0.post1', None)
     """
-    found = _VERSION.fullmatch(version.strip().lower())
+    version = version.strip().lower()
+    found = _VERSION.fullmatch(version) if len(version) <= _MAX_VERSION else None
     if found is None:
         return None
     epoch = f"{int(found['epoch'])}!" if found["epoch"] and int(found["epoch"]) else ""
