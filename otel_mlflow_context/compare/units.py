@@ -11,6 +11,7 @@ from otel_mlflow_context.compare.statistics import Estimate
 _MS_PER_S: Final = 1_000
 _TEN_SECONDS: Final = 10_000
 _HUNDREDTH: Final = 0.01
+_SMALLEST_P: Final = 0.001
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,15 @@ def duration(milliseconds: float, sign: str = "") -> str:
         return f"{milliseconds / _MS_PER_S:{sign}.{1 if size >= _TEN_SECONDS else 2}f} s"
     # Adding 0 makes 0 of -0.
     return f"{round(milliseconds, 2 if size < 1 else 0) + 0:{sign}.{2 if 0 < size < 1 else 0}f} ms"
+
+
+def p_value(value: float) -> str:
+    """A p-value, which nobody needs more exactly than this.
+
+    >>> p_value(0.0214), p_value(0.001), p_value(0.00099)
+    ('p = 0.021', 'p = 0.001', 'p < 0.001')
+    """
+    return f"p < {_SMALLEST_P}" if value < _SMALLEST_P else f"p = {value:.3f}"
 
 
 SHARE: Final = Unit(share, lambda it: f"{it * 100:+.1f}", " points", {"pp": _HUNDREDTH})

@@ -9,11 +9,12 @@ from typing import Any, Final
 
 from otel_mlflow_context.compare.explain.result import Calls, Cause, Explanation, Mix, Part, Segment
 from otel_mlflow_context.compare.metrics import METRICS
-from otel_mlflow_context.compare.units import Unit, duration, share
+from otel_mlflow_context.compare.units import Unit, duration, p_value, share
 
 _SHOWN: Final = 5
 _SHOWN_SEGMENTS: Final = 3
-_SMALLEST_P: Final = 0.001
+_CERTAIN: Final = 0.001
+"""A p-value of the whole difference; above it, the difference is too uncertain to divide by."""
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """How a cell begins that a spreadsheet computes."""
 _UNSAFE: Final = ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -104,7 +105,7 @@ def _section(part: Part, level: float) -> Section:
 def _cause(cause: Cause, part: Part, unit: Unit) -> str:
     new = " (new)" if cause.new else ""
     text = [f"{_name(cause)}{new}: {unit.interval(cause.test.difference)}"]
-    if part.test.p_value <= _SMALLEST_P:  # otherwise the whole is too uncertain to divide by
+    if part.test.p_value <= _CERTAIN:
         text.append(f"{cause.test.difference.value / part.test.difference.value * 100:.0f} % of it")
     text.append(p_value(cause.test.corrected_p_value))
     line = ", ".join(text)
@@ -185,8 +186,3 @@ def _mix(mix: Mix, part: Part, unit: Unit) -> str:
     if mix.reversed:
         line += " - within the strata it is the opposite (Simpson's paradox)"
     return line
-
-
-def p_value(value: float) -> str:
-    """A p-value for people."""
-    return "p < 0.001" if value < _SMALLEST_P else f"p = {value:.3f}"

@@ -30,7 +30,7 @@ from otel_mlflow_context.compare.report.labels import (
 from otel_mlflow_context.compare.report.text import STYLES, write_table
 from otel_mlflow_context.compare.result import Group, Verdict
 from otel_mlflow_context.compare.statistics import Estimate
-from otel_mlflow_context.compare.units import DOLLARS, DURATION, SHARE, Unit
+from otel_mlflow_context.compare.units import DOLLARS, DURATION, SHARE, Unit, p_value
 from otel_mlflow_context.semconv import MLFLOW_GIT_COMMIT
 
 _MS_PER_S: Final = 1_000
@@ -38,7 +38,6 @@ _DAYS_MS: Final = 3 * 86_400_000
 """In a shorter history the time of the day counts."""
 _SHORT: Final = 10
 """Digits of a commit in a table."""
-_SMALLEST_P: Final = 0.001
 _SHOWN_COMMITS: Final = 20
 INTERVAL: Final = "95 %"
 """The heading of the interval of the column before it."""
@@ -149,8 +148,7 @@ def sentences(change: ChangePoint, history: Timeline) -> list[str]:
     lines = []
     for name, it in change.shifts.items():
         size = size_of(rows[name], it, it.after, it.before)
-        p_value = it.corrected_p_value
-        p = "p < 0.001" if p_value < _SMALLEST_P else f"p = {p_value:.3f}"
+        p = p_value(it.corrected_p_value)
         lines.append(f"{printable(f'{name}: {it.verdict}, {size}, {p}')}{_place(it, history)}")
     if change.bisection is not None:
         lines += _bisection(change.bisection, change.verdict)

@@ -10,7 +10,7 @@ from otel_mlflow_context.compare.quality.choices import Choices
 from otel_mlflow_context.compare.report.data import time_of
 from otel_mlflow_context.compare.result import Change, Difference, Group, Groups, Result, Verdict
 from otel_mlflow_context.compare.statistics import Estimate
-from otel_mlflow_context.compare.units import COUNT, DOLLARS, duration, share
+from otel_mlflow_context.compare.units import COUNT, DOLLARS, duration, p_value, share
 
 ABSENT: Final = "-"
 _HEADLINES: Final = {
@@ -19,7 +19,6 @@ _HEADLINES: Final = {
     Verdict.DIFFERENT: "{} is different from {}",
     Verdict.NO_EVIDENCE: "{}: no evidence either way, beside {}",
 }
-_SMALLEST_P: Final = 0.001
 _LARGEST_NEED: Final = 10_000_000
 
 
@@ -105,7 +104,8 @@ def _sentence(metric: Metric, difference: Difference, group: Group, base: Group)
     if change is None:
         return f"{metric.name}: not known, {metric.missing}"
     size = size_of(metric, change, group.observed[metric.name], base.observed[metric.name])
-    return f"{metric.name}: {change.verdict}, {size}, {_p(change)}{_needed(metric, change)}"
+    p = p_value(change.corrected_p_value)
+    return f"{metric.name}: {change.verdict}, {size}, {p}{_needed(metric, change)}"
 
 
 class Sized(Protocol):
@@ -161,11 +161,6 @@ def assessments_of(comparison: Groups) -> tuple[list[str], list[list[str]]]:
                 [metric.name, label(group.value), f"{judged.traces:,}", among, value, interval]
             )
     return ["assessment", comparison.by, "judged", "of traces", "value", "95 % interval"], rows
-
-
-def _p(change: Change) -> str:
-    value = change.corrected_p_value
-    return "p < 0.001" if value < _SMALLEST_P else f"p = {value:.3f}"
 
 
 def _needed(metric: Metric, change: Change) -> str:
