@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_mlflow_context.compare.explain.reading import explain_groups
@@ -54,7 +55,7 @@ class Comparison(Result):
 
     def as_text(self, *, width: int = 120) -> str:
         """The result for people, in lines of at most `width` characters."""
-        return text.as_text(self, width=width)
+        return text.as_text(partial(text.write, self), width=width)
 
     def as_markdown(self) -> str:
         """The result for a comment on a change."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Final
@@ -48,16 +47,8 @@ _HEADLINES: Final = {
 }
 
 
-def as_text(history: Timeline, *, width: int) -> str:
-    """The table and the sentences, without colors."""
-    text = io.StringIO()
-    write(history, Console(file=text, width=width, color_system=None, force_terminal=False))
-    lines = (line.rstrip() for line in text.getvalue().splitlines())
-    return "\n".join(lines).strip("\n")
-
-
 def write(history: Timeline, console: Console) -> None:
-    """Write both to a console, in the colors that it has."""
+    """Write the table and the sentences to a console, in the colors that it has."""
     headings, rows = table_of(history)
     if _width(headings, rows) > console.width:
         kept = [at for at, it in enumerate(headings) if it != INTERVAL]

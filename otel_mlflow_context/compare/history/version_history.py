@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,7 @@ from otel_mlflow_context.compare.metrics import METRICS, Metric
 from otel_mlflow_context.compare.quality.choosing import check, chosen
 from otel_mlflow_context.compare.quality.measuring import measure_assessments
 from otel_mlflow_context.compare.quality.notes import problems_of, unequally_judged
+from otel_mlflow_context.compare.report.text import as_text
 from otel_mlflow_context.compare.result import Group
 from otel_mlflow_context.compare.selection import Selection
 from otel_mlflow_context.compare.sources.base import NoTraces, Trace
@@ -61,7 +63,7 @@ class History(Timeline):
 
     def as_text(self, *, width: int = 140) -> str:
         """The result for people; the intervals are left out where the lines would be longer."""
-        return text.as_text(self, width=width)
+        return as_text(partial(text.write, self), width=width)
 
     def as_html(self) -> str:
         """A self-contained page with a timeline of each metric."""

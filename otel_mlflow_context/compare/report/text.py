@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Final, Literal
 
 from rich.console import Console
@@ -23,16 +24,16 @@ STYLES: Final = {
 }
 
 
-def as_text(comparison: Result, *, width: int) -> str:
-    """The table and the sentences, without colors."""
+def as_text(write_to: Callable[[Console], None], *, width: int) -> str:
+    """What is written to a console, without colors."""
     text = io.StringIO()
-    write(comparison, Console(file=text, width=width, color_system=None, force_terminal=False))
+    write_to(Console(file=text, width=width, color_system=None, force_terminal=False))
     lines = (line.rstrip() for line in text.getvalue().splitlines())
     return "\n".join(lines).strip("\n")
 
 
 def write(comparison: Result, console: Console) -> None:
-    """Write both to a console, in the colors that it has."""
+    """Write the table and the sentences to a console, in the colors that it has."""
     headings, rows = labels.table_of(comparison)
     write_table(console, headings, rows, left=(0, len(headings) - 1))
     headings, rows = labels.assessments_of(comparison)
