@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from otel_mlflow_context.cli.console import USAGE_ERROR, log_to_stderr, print_error
 from otel_mlflow_context.cli.questions import (
-    WIDTH,
     add_metrics,
     add_output,
     add_selection,
     add_timeout,
+    answer,
     count,
-    progress,
-    write,
+    write_answer,
 )
 
 if TYPE_CHECKING:
@@ -53,27 +50,12 @@ pip install 'otel-mlflow-context[compare]'; 3 when there are fewer traces than
 --min-traces, also after --wait: not enough to tell
 """
 _PASSED: Final = (
-    *(
-        "by",
-        "baseline",
-        "candidate",
-        "where",
-        "since",
-        "experiment",
-        "sample",
-        "timeout",
-        "explain",
-        "metrics",
-        "better",
-        "tolerance",
-        "min_traces",
-        "wait",
-    ),
+    *("by", "baseline", "candidate", "where", "since", "experiment", "sample", "timeout"),
+    *("explain", "metrics", "better", "tolerance", "min_traces", "wait"),
 )
 """The options that are arguments of `compare_versions`."""
 _FORMATS: Final = ("table", "json", "csv", "html", "markdown", "junit", "github")
-_NOT_ENOUGH: Final = 3
-"""The exit status when there are fewer traces than asked for."""
+_WIDTH: Final = 120
 
 
 def add_to(commands: Commands) -> argparse.ArgumentParser:
@@ -83,13 +65,6 @@ def add_to(commands: Commands) -> argparse.ArgumentParser:
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--by",
-        default="app_version",
-        metavar="KEY",
-        help="the metadata key of the versions, or a fact's name: commit, environment, ... "
-        "(default: app_version)",
     )
     parser.add_argument(
         "--baseline", required=True, metavar="VALUE", help="the value of the baseline"
@@ -146,36 +121,26 @@ def add_to(commands: Commands) -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> int:
-    log_to_stderr()
-    try:
-        from otel_mlflow_context.compare import (
-            CannotCompare,
-            NotEnoughTraces,
-            Verdict,
-            compare_versions,
-        )
-    except ImportError as error:
-        print_error(f"{error}: pip install 'otel-mlflow-context[compare]'")
-        return USAGE_ERROR
-    try:
-        with progress() as report:
-            found = compare_versions(
-                **{name: getattr(options, name) for name in _PASSED}, progress=report
-            )
-        _write(found, options.format, options.output)
-    except NotEnoughTraces as few:
-        print_error(few)
-        return _NOT_ENOUGH
-    except (CannotCompare, ValueError) as problem:
-        print_error(problem)
-        return USAGE_ERROR
-    except OSError as error:
-        print_error(f"{error.filename or 'the result'} cannot be written: {error.strerror}")
-        return USAGE_ERROR
-    except Exception as error:
-        print_error(f"the comparison failed: {type(error).__name__}: {error}")
-        return USAGE_ERROR
-    return 1 if options.fail_on and found.verdict is Verdict.WORSE else 0
+    return answer(
+        options, "compare_versions", _PASSED, failed="the comparison failed", write=_write
+    )
+
+
+def _write(found: Comparison, options: argparse.Namespace) -> None:
+    from otel_mlflow_context.compare.report import github, text
+
+    form = options.format
+    if form == "github":
+        # The runner reads the annotations from stdout; the page is a file.
+        sys.stdout.write(f"{github.commands(found)}\n")
+        sys.stdout.flush()
+        form = "markdown"
+        if options.output is None:
+            if summary := os.environ.get(github.SUMMARY):
+                with Path(summary).open("a", encoding="utf-8") as page:
+                    page.write(f"{found.as_markdown()}\n")
+            return
+    write_answer(found, form, options.output, text.write, width=_WIDTH)
 
 
 def _amounts(text: str) -> dict[str, str]:
@@ -188,35 +153,3 @@ def _amounts(text: str) -> dict[str, str]:
             )
         amounts[name.strip()] = amount.strip()
     return amounts
-
-
-def _write(found: Comparison, form: str, output: Path | None) -> None:
-    if form == "table" and output is None:
-        from rich.console import Console
-
-        from otel_mlflow_context.compare.report.text import write as write_table
-
-        write_table(found, Console(width=None if sys.stdout.isatty() else WIDTH))
-        sys.stdout.flush()
-        return
-    text = {
-        "table": lambda: found.as_text(width=WIDTH),
-        "json": lambda: json.dumps(found.as_dict(), indent=2),
-        "csv": lambda: found.as_csv().rstrip("\n"),
-        "html": found.as_html,
-        "markdown": found.as_markdown,
-        "junit": found.as_junit,
-        "github": found.as_markdown,
-    }[form]()
-    if form == "github":
-        # The runner reads the annotations from stdout; the page is a file.
-        from otel_mlflow_context.compare.report.github import SUMMARY, commands
-
-        sys.stdout.write(f"{commands(found)}\n")
-        sys.stdout.flush()
-        if output is None and (summary := os.environ.get(SUMMARY)):
-            with Path(summary).open("a", encoding="utf-8") as page:
-                page.write(f"{text}\n")
-        if output is None:
-            return
-    write(text, output)

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from otel_mlflow_context.cli.console import USAGE_ERROR, log_to_stderr, print_error
 from otel_mlflow_context.cli.questions import (
     add_metrics,
     add_output,
     add_selection,
     add_timeout,
+    answer,
     count,
-    progress,
-    write,
+    write_answer,
 )
 
 if TYPE_CHECKING:
@@ -70,13 +67,6 @@ def add_to(commands: Commands) -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--by",
-        default="app_version",
-        metavar="KEY",
-        help="the metadata key of the versions, or a fact's name such as commit "
-        "(default: app_version)",
-    )
     add_selection(parser)
     parser.add_argument(
         "--versions",
@@ -116,43 +106,10 @@ def add_to(commands: Commands) -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> int:
-    log_to_stderr()
-    try:
-        from otel_mlflow_context.compare import CannotCompare, Verdict, version_history
-    except ImportError as error:
-        print_error(f"{error}: pip install 'otel-mlflow-context[compare]'")
-        return USAGE_ERROR
-    try:
-        with progress() as report:
-            found = version_history(
-                **{name: getattr(options, name) for name in _PASSED}, progress=report
-            )
-        _write(found, options.format, options.output)
-    except (CannotCompare, ValueError) as problem:
-        print_error(problem)
-        return USAGE_ERROR
-    except OSError as error:
-        print_error(f"{error.filename or 'the result'} cannot be written: {error.strerror}")
-        return USAGE_ERROR
-    except Exception as error:
-        print_error(f"there is no history: {type(error).__name__}: {error}")
-        return USAGE_ERROR
-    return 1 if options.fail_on and found.verdict is Verdict.WORSE else 0
+    return answer(options, "version_history", _PASSED, failed="there is no history", write=_write)
 
 
-def _write(found: History, form: str, output: Path | None) -> None:
-    if form == "table" and output is None:
-        from rich.console import Console
+def _write(found: History, options: argparse.Namespace) -> None:
+    from otel_mlflow_context.compare.history import text
 
-        from otel_mlflow_context.compare.history.text import write as write_table
-
-        write_table(found, Console(width=None if sys.stdout.isatty() else _WIDTH))
-        sys.stdout.flush()
-        return
-    text = {
-        "table": lambda: found.as_text(width=_WIDTH),
-        "json": lambda: json.dumps(found.as_dict(), indent=2),
-        "csv": lambda: found.as_csv().rstrip("\n"),
-        "html": found.as_html,
-    }[form]()
-    write(text, output)
+    write_answer(found, options.format, options.output, text.write, width=_WIDTH)

@@ -1,23 +1,36 @@
-"""What the commands that ask questions of the traces have in common: options and output."""
+"""What the commands that ask questions of the traces have in common: options, errors, output."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from otel_mlflow_context.cli.console import print_error, seconds
+from otel_mlflow_context.cli.console import USAGE_ERROR, log_to_stderr, print_error, seconds
 
-WIDTH: Final = 120
-"""Of a table that is not for a terminal: a pipe has no width, and what reads it may search the
-lines."""
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from otel_mlflow_context.compare import Comparison, History
+
+_Answer = TypeVar("_Answer", "Comparison", "History")
+_NOT_ENOUGH: Final = 3
+"""The exit status when there are fewer traces than asked for."""
 
 
 def add_selection(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose traces."""
+    parser.add_argument(
+        "--by",
+        default="app_version",
+        metavar="KEY",
+        help="the metadata key of the versions, or a fact's name: commit, environment, ... "
+        "(default: app_version)",
+    )
     parser.add_argument(
         "--where", default="", metavar="FILTER", help="a filter of MLflow's search, for all traces"
     )
@@ -79,8 +92,78 @@ def count(text: str) -> int:
     return value
 
 
-def write(text: str, output: Path | None) -> None:
-    """Write a result to a file, or to stdout."""
+def answer(
+    options: argparse.Namespace,
+    function: str,
+    arguments: Sequence[str],
+    *,
+    failed: str,
+    write: Callable[[Any, argparse.Namespace], None],
+) -> int:
+    """Ask a question of the traces, and write the answer.
+
+    Args:
+        options: of the command line.
+        function: of `otel_mlflow_context.compare`, by its name.
+        arguments: the options that are its arguments.
+        failed: begins the message when nothing else is known of a failure.
+        write: writes the answer, in the form that the options name.
+
+    Returns:
+        the exit status.
+    """
+    log_to_stderr()
+    try:
+        from otel_mlflow_context import compare
+    except ImportError as error:
+        print_error(f"{error}: pip install 'otel-mlflow-context[compare]'")
+        return USAGE_ERROR
+    try:
+        with progress() as report:
+            found = getattr(compare, function)(
+                **{name: getattr(options, name) for name in arguments}, progress=report
+            )
+        write(found, options)
+    except compare.NotEnoughTraces as few:
+        print_error(few)
+        return _NOT_ENOUGH
+    except (compare.CannotCompare, ValueError) as problem:
+        print_error(problem)
+        return USAGE_ERROR
+    except OSError as error:
+        print_error(f"{error.filename or 'the result'} cannot be written: {error.strerror}")
+        return USAGE_ERROR
+    except Exception as error:
+        print_error(f"{failed}: {type(error).__name__}: {error}")
+        return USAGE_ERROR
+    return 1 if options.fail_on and found.verdict is compare.Verdict.WORSE else 0
+
+
+def write_answer(
+    found: _Answer,
+    form: str,
+    output: Path | None,
+    write_table: Callable[[_Answer, Console], None],
+    *,
+    width: int,
+) -> None:
+    """Write an answer to a file, or to stdout.
+
+    A table that is not for a terminal has `width`: a pipe has none, and what reads it may search
+    the lines.
+    """
+    if form == "table" and output is None:
+        from rich.console import Console
+
+        write_table(found, Console(width=None if sys.stdout.isatty() else width))
+        sys.stdout.flush()
+        return
+    if form == "json":
+        text = json.dumps(found.as_dict(), indent=2)
+    elif form == "table":
+        text = found.as_text(width=width)
+    else:
+        text = getattr(found, f"as_{form}")().rstrip("\n")
     if output is None:
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
