@@ -53,7 +53,11 @@ class Selection:
         token = None
         while limit > 0:
             page, token = self.source.search(
-                self.experiment, where, order_by=order_by, limit=min(PAGE, limit), token=token
+                self.experiment,
+                where,
+                order_by=order_by,
+                limit=min(self.source.page, limit),
+                token=token,
             )
             yield from page[:limit]
             limit -= len(page)

@@ -11,6 +11,7 @@ from scipy import stats
 from versions import ROWS, Row, brute_force, numbers_of, same, write
 
 from otel_mlflow_context.compare import CannotCompare, compare_versions
+from otel_mlflow_context.compare.sources import store as databases
 
 AGGREGATES = Version(mlflow.__version__) >= Version("3.10")
 VERSIONS = ("1.0.0", "1.1.0", "perfect", "failing", "one", "running")
@@ -85,6 +86,13 @@ def test_where_may_say_what_aggregation_cannot(written: str) -> None:
     for group in found.groups:
         rows = [row for row in rows_with(group.value) if (row.latency_ms or 0) > 400]
         assert same(numbers_of(group), brute_force(rows))
+
+
+def test_a_database_may_give_many_pages(written: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {"baseline": "1.0.0", "candidate": "1.1.0", "tracking_uri": written}
+    in_one = compare_versions(**asked)
+    monkeypatch.setattr(databases, "DATABASE_PAGE", 7)
+    assert compare_versions(**asked) == in_one
 
 
 def test_since_leaves_out_what_is_older(uri: str) -> None:

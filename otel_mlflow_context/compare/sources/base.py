@@ -13,6 +13,8 @@ from otel_mlflow_context.semconv import MLFLOW_TRACE_SESSION, MLFLOW_TRACE_USER
 
 PAGE: Final = 500
 """Traces a page: the most that every server gives."""
+DATABASE_PAGE: Final = 2_000
+"""The same of a database, which searches anew for each page."""
 SPANS_PAGE: Final = 50
 """The traces whose spans are read at once: their ids are in the address of the request."""
 
@@ -104,6 +106,11 @@ class Experiment:
 
 class Source(Protocol):
     """A store of traces. Each call raises `CannotCompare` where it fails."""
+
+    @property
+    def page(self) -> int:
+        """How many traces a search may ask for."""
+        ...
 
     @property
     def name(self) -> str:

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 
 from otel_mlflow_context.compare.sources.assessments import of_json
 from otel_mlflow_context.compare.sources.base import (
+    PAGE,
     Aggregate,
     CannotCompare,
     Experiment,
@@ -39,6 +40,8 @@ _MS_PER_S: Final = 1_000
 
 class ServerSource:
     """The server of a tracking URI, with the credentials of MLflow's variables."""
+
+    page = PAGE
 
     def __init__(self, uri: str, *, timeout: float) -> None:
         try:

@@ -13,6 +13,8 @@ from mlflow.tracing.client import TracingClient
 
 from otel_mlflow_context.compare.sources.assessments import of_entities
 from otel_mlflow_context.compare.sources.base import (
+    DATABASE_PAGE,
+    PAGE,
     Aggregate,
     CannotCompare,
     Experiment,
@@ -25,6 +27,8 @@ from otel_mlflow_context.compare.sources.spans import Span, of_entity
 from otel_mlflow_context.mlflow_client.rest import without_credentials
 
 _LISTED: Final = 10
+_DATABASES: Final = ("sqlite", "postgresql", "mysql", "mssql")
+"""How their URIs begin."""
 _NO_SUCH: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
@@ -35,6 +39,7 @@ class StoreSource:
         import mlflow
 
         self._uri = uri or mlflow.get_tracking_uri()
+        self.page = DATABASE_PAGE if self._uri.startswith(_DATABASES) else PAGE
         try:
             self._client = TracingClient(self._uri)
             self._store = self._client.store
