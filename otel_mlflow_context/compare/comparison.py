@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otel_mlflow_context.compare.explain.reading import explain_groups
 from otel_mlflow_context.compare.explain.result import Explanation
-from otel_mlflow_context.compare.groups import measure
+from otel_mlflow_context.compare.groups import measure, over_time
 from otel_mlflow_context.compare.metrics import METRICS
 from otel_mlflow_context.compare.notes import notes_of
 from otel_mlflow_context.compare.pipeline.waiting import wait_for
@@ -151,9 +151,10 @@ def compare_versions(  # noqa: PLR0913  # a question has many parts
         selection = asked.with_known_key()
         values, notes = _values(selection, baseline, candidates)
         report = progress or (lambda *_: None)
-        measured, why_not = measure(selection, values, limits=limits, report=report)
+        measured, why_not = measure(selection, values, limits=limits, report=report, keep=explain)
         if missing := [group.value for group, _ in measured if not group.traces]:
             raise selection.never_seen(missing)
+        measured = over_time(selection, measured, computed=why_not is None)
         groups, of_assessments = measure_assessments(
             selection, measured, better, limit=limits[0], report=report
         )
@@ -162,7 +163,7 @@ def compare_versions(  # noqa: PLR0913  # a question has many parts
         if explain:
             explanations, more = explain_groups(
                 selection,
-                {group.value: group.traces for group in groups},
+                {group.value: (group.traces, sample.traces) for group, sample in measured},
                 limit=limits[0],
                 level=LEVEL,
                 report=report,

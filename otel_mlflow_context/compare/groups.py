@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -54,14 +55,15 @@ def measure(
     *,
     limits: tuple[int, int],
     report: Report,
-    over_time: bool = True,
+    keep: bool = False,
 ) -> tuple[list[Measured], str | None]:
     """Measure the group of each value, and tell why the source did not compute it, if so.
 
     Each comes with the sample that was read of it.
 
     The limits are how many traces of a group are read at most, with aggregation and without.
-    A group without traces has 0, and nothing else. `over_time` is for the time intervals of each.
+    A group without traces has 0, and nothing else. `keep` is for the traces themselves in each
+    sample, where the source computes the rest.
     """
 
     def read(value: str, traces: Iterable[Trace], total: int | None, limit: int) -> Measured:
@@ -71,6 +73,8 @@ def measure(
             if more := len(sample) == limit:
                 break
             sample.add(trace)
+            if keep and total is not None:
+                sample.traces.append(trace)
             report(value, len(sample), limit if total is None else min(total, limit))
         all_read = not more and (total is None or len(sample) >= total)
         return _group(value, sample, all_read=all_read), sample
@@ -89,15 +93,8 @@ def measure(
             read(it, selection.traces(selection.is_in(it), limit=limits[1] + 1), None, limits[1])
             for it in values
         ]
-        return [(_over_time(it, found), it[1]) for it in found if over_time] or found, str(error)
-    if over_time and not all(len(sample) >= group.traces for group, sample in found):
-        try:
-            return [
-                (_computed_over_time(selection, group, found), sample) for group, sample in found
-            ], None
-        except NoAggregation:  # no time intervals, in this database
-            pass
-    return [(_over_time(it, found), it[1]) for it in found if over_time] or found, None
+        return found, str(error)
+    return found, None
 
 
 def _group(value: str, sample: Sample, *, all_read: bool) -> Group:
@@ -161,6 +158,16 @@ def with_percentile_intervals(selection: Selection, group: Group) -> Group:
 
 
 # --- Over time ---------------------------------------------------------------------------------
+
+
+def over_time(
+    selection: Selection, measured: Sequence[Measured], *, computed: bool
+) -> list[Measured]:
+    """Groups with their traces over time: all of them, where the source has computed the rest."""
+    if computed and any(len(sample) < group.traces for group, sample in measured):
+        with contextlib.suppress(NoAggregation):  # no time intervals, in this database
+            return [(_computed_over_time(selection, it, measured), of) for it, of in measured]
+    return [(_over_time(it, measured), it[1]) for it in measured]
 
 
 def _over_time(measured: Measured, among: Sequence[Measured]) -> Group:

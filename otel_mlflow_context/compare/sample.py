@@ -37,6 +37,8 @@ class Sample:
     """The time, state and latency of every trace."""
     judged: dict[str, GroupFeedback] = field(default_factory=dict)
     """Of each assessment by its name, of the traces that have it."""
+    traces: list[Trace] = field(default_factory=list)
+    """The traces themselves, where they are kept."""
 
     def add(self, trace: Trace) -> None:
         self.rows.append((trace.time_ms, trace.state, trace.latency_ms))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -11,7 +11,7 @@ from otel_mlflow_context.compare.explain.features import Features, features
 from otel_mlflow_context.compare.explain.result import Calls, Explanation
 from otel_mlflow_context.compare.sample import sample_traces
 from otel_mlflow_context.compare.selection import Selection
-from otel_mlflow_context.compare.sources.base import SPANS_PAGE, NoAggregation
+from otel_mlflow_context.compare.sources.base import SPANS_PAGE, NoAggregation, Trace
 
 Report = Callable[[str, int, int], None]
 """Progress: what is being read, how many traces were, and of how many."""
@@ -20,21 +20,12 @@ _SPANS: Final = {"dimensions": ["span_name"], "view": "SPANS"}
 
 
 def read(
-    selection: Selection, value: str, total: int, limit: int, report: Report
+    selection: Selection, value: str, traces: Iterable[Trace], wanted: int, report: Report
 ) -> list[Features]:
-    """A random sample of the traces of a group, with their spans.
-
-    Args:
-        selection: the traces.
-        value: of the group.
-        total: how many traces it has.
-        limit: how many are read at most.
-        report: progress.
-    """
+    """The traces of a group, with their spans; `wanted` is how many there will be at most."""
     found: list[Features] = []
-    wanted = min(total, limit)
-    traces = islice(sample_traces(selection, value, total, limit), limit)
-    while page := list(islice(traces, SPANS_PAGE)):
+    rest = iter(traces)
+    while page := list(islice(rest, SPANS_PAGE)):
         spans = selection.source.spans(selection.experiment, [it.trace_id for it in page])
         found += [features(trace, spans.get(trace.trace_id, ())) for trace in page]
         report(f"{value} with their spans", len(found), wanted)
@@ -59,7 +50,7 @@ def calls(selection: Selection, value: str, total: int) -> Mapping[str, Calls]:
 
 def explain_groups(
     selection: Selection,
-    totals: Mapping[str, int],
+    groups: Mapping[str, tuple[int, Sequence[Trace]]],
     *,
     limit: int,
     level: float,
@@ -69,15 +60,19 @@ def explain_groups(
 
     Args:
         selection: the traces.
-        totals: how many traces each group has, by its value; the baseline first.
+        groups: how many traces each group has, by its value, and the random sample that was read
+            already, or nothing; the baseline first.
         limit: how many traces of a group are read at most.
         level: of all tests together.
         report: progress.
     """
-    sampled = {it: read(selection, it, total, limit, report) for it, total in totals.items()}
+    sampled = {}
+    for value, (total, known) in groups.items():
+        traces = known or islice(sample_traces(selection, value, total, limit), limit)
+        sampled[value] = read(selection, value, traces, min(total, limit), report)
     notes = [f"Explained by a random sample of traces with their spans: {_counts(sampled)}."]
     try:
-        computed = {value: calls(selection, value, total) for value, total in totals.items()}
+        computed = {value: calls(selection, value, total) for value, (total, _) in groups.items()}
         notes.append("The calls of each span are those of all traces.")
     except NoAggregation as error:
         computed = {}
@@ -88,7 +83,7 @@ def explain_groups(
     without = {value: [it for it in them if not it.calls] for value, them in sampled.items()}
     if any(without.values()):
         notes.append(f"Without spans that can be read: {_counts(without)}.")
-    base, *candidates = totals
+    base, *candidates = groups
     explanations = explain(
         {it: sampled[it] for it in candidates},
         sampled[base],

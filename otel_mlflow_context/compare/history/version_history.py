@@ -137,9 +137,7 @@ def version_history(  # noqa: PLR0913  # a question has many parts
         values = [it.value for it in in_order]
         ranges = {it.value: (it.first.time_ms, it.last.time_ms) for it in in_order}
         selection = replace(selection, ranges=ranges)
-        measured, why_not = measure(
-            selection, values, limits=(sample, sample), report=report, over_time=False
-        )
+        measured, why_not = measure(selection, values, limits=(sample, sample), report=report)
         groups, of_assessments = measure_assessments(
             selection, measured, better, limit=sample, report=report
         )

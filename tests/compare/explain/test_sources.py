@@ -79,6 +79,17 @@ def test_a_server_computes_the_calls_of_all_traces(server: Any) -> None:
     assert "The calls of each span are those of all traces." in found.notes
 
 
+@pytest.mark.skipif(not AGGREGATES, reason="MLflow before 3.10 computes nothing")
+@pytest.mark.parametrize("sample", [30, 2_000])
+def test_the_traces_that_are_compared_are_those_that_explain(front: Any, sample: int) -> None:
+    asked = {"baseline": "1.0.0", "candidate": "1.1.0", "tracking_uri": front.uri}
+    compare_versions(**asked, sample=sample)
+    searches = [path for _, path in front.seen if path.endswith("/traces/search")]
+    front.seen.clear()
+    explained(front.uri, sample=sample)
+    assert [path for _, path in front.seen if path.endswith("/traces/search")] == searches
+
+
 def test_an_older_server_answers_from_samples(old_server: str) -> None:
     found = explained(old_server)
     calls = found.explanations[0].parts[1].causes[0].calls
