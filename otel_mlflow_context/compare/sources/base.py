@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from otel_mlflow_context.compare.sources.assessments import Assessment
-from otel_mlflow_context.compare.sources.spans import Span
+from otel_mlflow_context.compare.sources.spans import Span, number_in
 from otel_mlflow_context.semconv import MLFLOW_TRACE_SESSION, MLFLOW_TRACE_USER
 
 PAGE: Final = 500
@@ -53,11 +52,11 @@ class Trace:
 
     @property
     def tokens(self) -> float | None:
-        return _number(self.metadata.get(_USAGE), "total_tokens")
+        return number_in(self.metadata.get(_USAGE), "total_tokens")
 
     @property
     def cost(self) -> float | None:
-        return _number(self.metadata.get(_COST), "total_cost")
+        return number_in(self.metadata.get(_COST), "total_cost")
 
     @property
     def session(self) -> str | None:
@@ -157,14 +156,3 @@ def not_there(name: str, others: Sequence[str], where: str) -> CannotCompare:
     listed = ", ".join(repr(other) for other in others)
     there = f"; there are {listed}" if listed else ""
     return CannotCompare(f"there is no experiment {name!r} at {where}{there}")
-
-
-def _number(text: str | None, key: str) -> float | None:
-    if not text:
-        return None
-    try:
-        value: Any = json.loads(text)[key]
-    except (ValueError, KeyError, TypeError):
-        return None
-    usable = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if usable else None

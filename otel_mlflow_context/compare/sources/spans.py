@@ -75,7 +75,7 @@ class Span:
             message=str(recorded.get("exception.message") or message or ""),
             model=next((str(found) for it in _MODELS if (found := attribute(it))), ""),
             tokens=_tokens(attribute),
-            cost=_member(attribute(_COST), "total_cost"),
+            cost=number_in(attribute(_COST), "total_cost"),
         )
 
 
@@ -122,13 +122,14 @@ def _value(value: Mapping[str, Any]) -> Any:
 
 
 def _tokens(attribute: Callable[[str], Any]) -> float | None:
-    if (total := _member(attribute(_USAGE), "total_tokens")) is not None:
+    if (total := number_in(attribute(_USAGE), "total_tokens")) is not None:
         return total
     counts = [found for it in _TOKENS if (found := _number(attribute(it))) is not None]
     return sum(counts) if counts else None
 
 
-def _member(found: Any, key: str) -> float | None:
+def number_in(found: Any, key: str) -> float | None:
+    """A number in an object or its JSON; None where there is none."""
     if isinstance(found, str):
         try:
             found = json.loads(found)
