@@ -143,9 +143,7 @@ class Share:
             return plain
         tolerance, above = limit.tolerance, limit.above
         most = tolerance.limit(shares[1], above=above)
-        more, less = (
-            statistics.one_sided_fisher(*counts, more=more) for more in (above, not above)
-        )
+        more, less = (statistics.fisher(*counts, more=more) for more in (above, not above))
         worse = statistics.beyond_share(
             *counts, tolerance.amount, relative=tolerance.relative, more=above
         )

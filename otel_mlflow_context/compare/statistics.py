@@ -110,18 +110,12 @@ def newcombe(count: int, total: int, base_count: int, base_total: int) -> Estima
     return Estimate(count / total - base_count / base_total, float(low), float(high))
 
 
-def fisher(count: int, total: int, base_count: int, base_total: int) -> float:
-    """The two-sided p-value of Fisher's exact test of equal proportions."""
-    table = [[count, total - count], [base_count, base_total - base_count]]
-    return min(float(stats.fisher_exact(table).pvalue), 1.0)
-
-
-def one_sided_fisher(
-    count: int, total: int, base_count: int, base_total: int, *, more: bool
+def fisher(
+    count: int, total: int, base_count: int, base_total: int, *, more: bool | None = None
 ) -> float:
-    """The one-sided p-value of Fisher's exact test: more, or less, than the baseline."""
+    """The p-value of Fisher's exact test of equal proportions: one-sided for more, or for less."""
     table = [[count, total - count], [base_count, base_total - base_count]]
-    alternative = "greater" if more else "less"
+    alternative = {None: "two-sided", True: "greater", False: "less"}[more]
     return min(float(stats.fisher_exact(table, alternative=alternative).pvalue), 1.0)
 
 

@@ -69,8 +69,8 @@ def same_mix(counts: Sequence[tuple[int, int]]) -> float:
     return float(stats.chi2_contingency(np.array(counts).T).pvalue)
 
 
-def mantel_haenszel(strata: Sequence[Stratum]) -> tuple[Estimate, float] | None:
-    """The odds ratio of a property, pooled over the strata, and its p-value; None without one."""
+def mantel_haenszel(strata: Sequence[Stratum]) -> Estimate | None:
+    """The odds ratio of a property, pooled over the strata; None without one."""
     tables = []
     for values, base in strata:
         hits, base_hits = float(values.sum()), float(base.sum())
@@ -80,10 +80,9 @@ def mantel_haenszel(strata: Sequence[Stratum]) -> tuple[Estimate, float] | None:
         warnings.simplefilter("ignore")  # strata without errors: the result tells
         found = StratifiedTable(tables)
         low, high = found.oddsratio_pooled_confint(1 - CONFIDENCE)
-        ratio, p_value = float(found.oddsratio_pooled), float(found.test_null_odds().pvalue)
-    if not all(map(math.isfinite, (ratio, low, high, p_value))):
-        return None
-    return Estimate(ratio, float(low), float(high)), p_value
+        ratio = float(found.oddsratio_pooled)
+    known = all(map(math.isfinite, (ratio, low, high)))
+    return Estimate(ratio, float(low), float(high)) if known else None
 
 
 def _constant(values: Values) -> bool:

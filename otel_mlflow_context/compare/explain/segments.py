@@ -89,14 +89,13 @@ def mix(
     means = [sum(float(it[side].sum()) for it in strata.values()) / totals[side] for side in (0, 1)]
     raw = means[0] - means[1]
     within = estimates.within(usable, sum(len(base) for _, base in usable))
-    pooled = estimates.mantel_haenszel(usable) if is_share else None
     low, high = within.difference.low, within.difference.high
     return Mix(
         key=key,
         within=within,
         of_mix=raw - within.difference.value,
         p_value=estimates.same_mix([(len(a), len(b)) for a, b in strata.values()]),
-        odds_ratio=pooled and pooled[0],
+        odds_ratio=estimates.mantel_haenszel(usable) if is_share else None,
         reversed=low is not None and high is not None and (raw > 0 > high or raw < 0 < low),
     )
 
