@@ -17,7 +17,7 @@ from otel_mlflow_context.compare.history.series import Series
 from otel_mlflow_context.compare.metrics import Distribution, Metric, Observation, Share
 from otel_mlflow_context.compare.quality.choices import Choices
 from otel_mlflow_context.compare.report import svg
-from otel_mlflow_context.compare.report.html import class_of, figure, footer, page
+from otel_mlflow_context.compare.report.html import class_of, figure, footer, page, table
 from otel_mlflow_context.compare.report.labels import label, question
 from otel_mlflow_context.compare.result import Verdict
 from otel_mlflow_context.compare.statistics import Estimate
@@ -91,7 +91,6 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     if not rows:
         return ""
     shown = [at for at, it in enumerate(headings) if it != text.INTERVAL]
-    heads = "".join(f'<th scope="col">{escape(headings[at])}</th>' for at in shown)
     body = []
     for row in rows:
         first, *cells = (escape(printable(it)) for it in row)
@@ -104,10 +103,7 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
                 cell += f"<br><small>{cells[at]}</small>"
             body.append(f"<td>{cell}</td>")
         body.append("</tr>")
-    return (
-        f'<section class="card wide"><table><thead><tr>{heads}</tr></thead>'
-        f"<tbody>{''.join(body)}</tbody></table></section>"
-    )
+    return table([headings[at] for at in shown], body)
 
 
 # --- Timelines ---------------------------------------------------------------------------------

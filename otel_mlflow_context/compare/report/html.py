@@ -25,7 +25,7 @@ def as_html(comparison: Result) -> str:
             _assessments(comparison),
             _explanations(comparison),
             _figures(comparison),
-            footer([labels.explanation(comparison), *comparison.notes], comparison.source),
+            footer(labels.limits(comparison)[1:], comparison.source),
         ],
     )
 
@@ -77,7 +77,6 @@ def _findings(comparison: Result) -> str:
 
 def _table(comparison: Result) -> str:
     headings, rows = labels.table_of(comparison)
-    heads = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in headings)
     verdicts = {it.value: it.verdict for it in comparison.differences}
     body = []
     for group, cells in zip(comparison.groups, rows, strict=True):
@@ -90,9 +89,15 @@ def _table(comparison: Result) -> str:
             f"{''.join(f'<td>{number}</td>' for number in numbers)}"
             f"<td><span{style}>{verdict_text}</span></td></tr>"
         )
+    return table(headings, body)
+
+
+def table(headings: Sequence[str], rows: Sequence[str], style: str = "", title: str = "") -> str:
+    """A table of rows that are HTML."""
+    heads = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in headings)
     return (
-        f'<section class="card wide"><table><thead><tr>{heads}</tr></thead>'
-        f"<tbody>{''.join(body)}</tbody></table></section>"
+        f'<section class="card wide">{title}<table><thead><tr{style}>{heads}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></section>"
     )
 
 
@@ -100,7 +105,6 @@ def _assessments(comparison: Result) -> str:
     headings, rows = labels.assessments_of(comparison)
     if not rows:
         return ""
-    heads = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in headings)
     body = []
     for index, (name, value, *numbers) in enumerate(rows):
         group = comparison.groups[index % len(comparison.groups)]
@@ -110,11 +114,7 @@ def _assessments(comparison: Result) -> str:
             f'<tr><th scope="row">{escape(name)}</th>'
             f'<th><span class="swatch {color}"></span>{escape(value)}</th>{cells}</tr>'
         )
-    return (
-        '<section class="card wide"><h2>Assessments</h2>'
-        f'<table><thead><tr class="second">{heads}</tr></thead>'
-        f"<tbody>{''.join(body)}</tbody></table></section>"
-    )
+    return table(headings, body, ' class="second"', "<h2>Assessments</h2>")
 
 
 def _figures(comparison: Result) -> str:

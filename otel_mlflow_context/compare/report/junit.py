@@ -40,8 +40,7 @@ def as_junit(comparison: Result) -> str:
         for attribute, tag in (("tests", "testcase"), ("failures", "failure")):
             suite.set(attribute, str(len(list(suite.iter(tag)))))
         suite.set("skipped", str(len(list(suite.iter("skipped")))))
-        notes = (labels.question(comparison), labels.explanation(comparison), *comparison.notes)
-        ET.SubElement(suite, "system-out").text = _text("\n".join(notes))
+        ET.SubElement(suite, "system-out").text = _text("\n".join(labels.limits(comparison)))
     ET.indent(suites)
     text = ET.tostring(suites, encoding="unicode")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}'

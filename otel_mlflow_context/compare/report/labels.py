@@ -81,8 +81,12 @@ def question(comparison: Groups) -> str:
     return ", ".join(parts)
 
 
-def explanation(comparison: Result) -> str:
-    """What the verdict promises, in one line."""
+def limits(comparison: Result) -> list[str]:
+    """What was asked, what the verdict promises, and of which traces the numbers are."""
+    return [question(comparison), _promise(comparison), *comparison.notes]
+
+
+def _promise(comparison: Result) -> str:
     tolerances = [f"{it.name} {it.tolerance.text}" for it in comparison.metrics if it.tolerance]
     beyond = f" Worse is only what is beyond the tolerance: {', '.join(tolerances)}."
     tests = sum(len(it.changes) for it in comparison.differences)

@@ -40,9 +40,8 @@ def as_markdown(comparison: Result) -> str:
                     for line, link in zip(section.lines, section.links, strict=True)
                 )
             )
-    limits = (labels.question(comparison), labels.explanation(comparison), *comparison.notes)
     blocks.append("<details><summary>What was compared</summary>")
-    blocks.append("\n".join(f"- {escaped(line)}" for line in limits))
+    blocks.append("\n".join(f"- {escaped(line)}" for line in labels.limits(comparison)))
     blocks.append("</details>")
     return "\n\n".join(block for block in blocks if block)
 

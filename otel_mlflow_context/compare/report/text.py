@@ -55,7 +55,7 @@ def write(comparison: Result, console: Console) -> None:
                 if link:  # whole, however narrow the terminal is
                     console.print(Text(f"      {link}"), soft_wrap=True)
     console.print()
-    for line in (labels.question(comparison), labels.explanation(comparison), *comparison.notes):
+    for line in labels.limits(comparison):
         console.print(escape(printable(line)), style="dim", highlight=False)
 
 
