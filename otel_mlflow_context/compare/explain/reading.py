@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
 from otel_mlflow_context.compare.explain.explaining import explain
 from otel_mlflow_context.compare.explain.features import Features, features
 from otel_mlflow_context.compare.explain.result import Calls, Explanation
-from otel_mlflow_context.compare.sample import sample_traces
+from otel_mlflow_context.compare.sample import Report, sample_traces
 from otel_mlflow_context.compare.selection import Selection
 from otel_mlflow_context.compare.sources.base import SPANS_PAGE, NoAggregation, Trace
-
-Report = Callable[[str, int, int], None]
-"""Progress: what is being read, how many traces were, and of how many."""
 
 _SPANS: Final = {"dimensions": ["span_name"], "view": "SPANS"}
 
