@@ -530,22 +530,30 @@ def test_others_are_served_while_bombs_come(place):
             thrower.join()
 
 
-@pytest.mark.parametrize(
-    ("variable", "value", "reason"),
-    [
-        ("MAX_REQUEST_BYTES", "100", "larger than 100 bytes"),
-        ("MAX_UNPACKED_BYTES", "100", "larger than 100 bytes when decompressed"),
-        ("MAX_REQUEST_SPANS", "2", "3 spans; 2 are allowed"),
-        ("MAX_REQUEST_TRACES", "2", "3 traces; 2 are allowed"),
-    ],
-)
-def test_the_bounds_are_settings(new_plugin, send, variable, value, reason):
-    server = new_plugin(**{f"OTEL_MLFLOW_CONTEXT_{variable}": value})
-    small, large = (otlp_request(*[{} for _ in range(count)]) for count in (1, 3))
+def test_the_bounds_are_settings(new_plugin, send):
+    bounds = {"BYTES": 2_000, "SPANS": 3, "TRACES": 2}
+    server = new_plugin(
+        OTEL_MLFLOW_CONTEXT_MAX_UNPACKED_BYTES="4000",
+        **{f"OTEL_MLFLOW_CONTEXT_MAX_REQUEST_{key}": str(bound) for key, bound in bounds.items()},
+    )
+    trace_id = os.urandom(16)
 
-    refused = send(server, "0", [], body=large.SerializeToString())
-    stored = send(server, "0", [], body=small.SerializeToString())
-
-    assert refused.status_code == 413
-    assert reason in refused.json()["detail"]
+    for body, headers, reason in (
+        (bytes(2_001), {}, "larger than 2000 bytes"),
+        (
+            gzip.compress(bytes(4_001)),
+            {"content_encoding": "gzip"},
+            "larger than 4000 bytes when decompressed",
+        ),
+        (
+            otlp_request(*[{"trace_id": trace_id}] * 4).SerializeToString(),
+            {},
+            "4 spans; 3 are allowed",
+        ),
+        (otlp_request({}, {}, {}).SerializeToString(), {}, "3 traces; 2 are allowed"),
+    ):
+        refused = send(server, "0", [], body=body, **headers)
+        assert refused.status_code == 413, reason
+        assert refused.json()["detail"].endswith(reason)
+    stored = send(server, "0", [], body=otlp_request({}).SerializeToString())
     assert stored.status_code == 200

@@ -1,6 +1,7 @@
 """With basic authentication: whoever may not edit an experiment changes nothing of it."""
 
 import os
+import shutil
 import time
 
 import mlflow
@@ -9,6 +10,7 @@ import requests
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from otlp import HAS_REMOTE_PARENT, otlp_request
 from packaging.version import Version
+from servers import MlflowServer
 
 from otel_mlflow_context.semconv import METADATA_KEYS
 
@@ -18,28 +20,56 @@ ADA = ("ada", "adas-own-password")
 BOB = ("bob", "bobs-own-password")
 
 
-class Server:
-    """A server with basic authentication, where Ada and Bob have an experiment each."""
-
-    def __init__(self, new_plugin, folder):
-        (folder / "auth.ini").write_text(
-            f"""[mlflow]
+@pytest.fixture(scope="module")
+def uri(empty_store, tmp_path_factory):
+    """A server with basic authentication, and two users."""
+    folder = tmp_path_factory.mktemp("auth")
+    shutil.copy(empty_store, folder / "mlflow.db")
+    (folder / "auth.ini").write_text(
+        f"""[mlflow]
 default_permission = READ
 database_uri = sqlite:///{folder / "auth.db"}
 admin_username = {ADMIN[0]}
 admin_password = {ADMIN[1]}
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+auth_cache_ttl_seconds = 600
 """
-        )
-        self.uri = new_plugin(
-            app=("--app-name", "otel-mlflow-context-basic-auth"),
-            MLFLOW_AUTH_CONFIG_PATH=str(folder / "auth.ini"),
-            MLFLOW_FLASK_SERVER_SECRET_KEY="of these tests",
-        ).uri
-        for name, password in (ADA, BOB):
-            self.call(ADMIN, "2.0/mlflow/users/create", username=name, password=password)
+    )
+    server = MlflowServer(
+        folder,
+        f"sqlite:///{folder / 'mlflow.db'}",
+        *("--app-name", "otel-mlflow-context-basic-auth"),
+        environment={
+            "MLFLOW_AUTH_CONFIG_PATH": str(folder / "auth.ini"),
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": "of these tests",
+        },
+    )
+    server.start()
+    for name, password in (ADA, BOB):
+        requests.post(
+            f"{server.uri}/api/2.0/mlflow/users/create",
+            json={"username": name, "password": password},
+            auth=ADMIN,
+            timeout=30,
+        ).raise_for_status()
+    yield server.uri
+    server.close()
+
+
+@pytest.fixture
+def server(uri, experiment):
+    return Server(uri, experiment)
+
+
+class Server:
+    """A server with basic authentication, where Ada and Bob have an experiment each."""
+
+    def __init__(self, uri, experiment):
+        self.uri = uri
         self.experiments = {
-            who: self.call(who, "2.0/mlflow/experiments/create", name=who[0])["experiment_id"]
+            who: self.call(who, "2.0/mlflow/experiments/create", name=f"{experiment} {who[0]}")[
+                "experiment_id"
+            ]
             for who in (ADA, BOB)
         }
 
@@ -116,8 +146,7 @@ LIES = {
 }
 
 
-def test_whoever_may_not_edit_an_experiment_changes_nothing_of_it(new_plugin, tmp_path):
-    server = Server(new_plugin, tmp_path)
+def test_whoever_may_not_edit_an_experiment_changes_nothing_of_it(server):
     victim = os.urandom(16)
     span = {"trace_id": victim, "span_id": b"v" * 8}
     assert server.send(ADA, otlp_request(span, **{"service.version": "1"})).status_code == 200
@@ -149,8 +178,7 @@ def test_whoever_may_not_edit_an_experiment_changes_nothing_of_it(new_plugin, tm
     assert server.traces(ADA) == before
 
 
-def test_whoever_may_edit_both_experiments_continues_a_trace(new_plugin, tmp_path):
-    server = Server(new_plugin, tmp_path)
+def test_whoever_may_edit_both_experiments_continues_a_trace(server):
     trace_id = os.urandom(16)
     assert server.send(ADA, otlp_request({"trace_id": trace_id})).status_code == 200
     child = {"trace_id": trace_id, "parent_span_id": b"p" * 8, "flags": 0x100}
@@ -165,8 +193,7 @@ def test_whoever_may_edit_both_experiments_continues_a_trace(new_plugin, tmp_pat
 
 
 @pytest.mark.skipif(Version("3.13") > MLFLOW, reason="MLflow before 3.13 links no run by a header")
-def test_a_run_of_another_experiment_gets_no_traces(new_plugin, tmp_path):
-    server = Server(new_plugin, tmp_path)
+def test_a_run_of_another_experiment_gets_no_traces(server):
     runs = {
         who: server.call(who, "2.0/mlflow/runs/create", experiment_id=server.experiments[who])
         for who in (ADA, BOB)
