@@ -28,11 +28,12 @@ from otel_mlflow_context.mlflow_client.metrics import (
     ExporterMetrics,
 )
 from otel_mlflow_context.mlflow_client.span_attributes import with_attributes
-from otel_mlflow_context.semconv import MLFLOW_CLIENT_REQUEST_ID, USER_ID
+from otel_mlflow_context.semconv import MLFLOW_CLIENT_REQUEST_ID, MLFLOW_MODEL_ID, USER_ID
 from otel_mlflow_context.settings import current_settings
 from otel_mlflow_context.settings import environment_variables as env
 
 try:
+    from otel_mlflow_context.mlflow_client.logged_models import LoggedModels
     from otel_mlflow_context.mlflow_client.otlp import OtlpSender
     from otel_mlflow_context.mlflow_client.rest import (
         Client,
@@ -90,6 +91,8 @@ class MlflowSpanExporter(SpanExporter):
             ``Default``.
         experiment_id: takes the place of the name; by default ``MLFLOW_EXPERIMENT_ID``.
         metadata_keys: more attributes of the root span to write as metadata.
+        versions: link traces to the LoggedModel of their service, version and commit, which is made
+            at first sight; by default the setting's.
         timeout: seconds for one export, with all its attempts; by default 10.
         meter_provider: of the exporter's own metrics; by default the global one.
 
@@ -106,6 +109,7 @@ class MlflowSpanExporter(SpanExporter):
         experiment_name: str | None = None,
         experiment_id: str | None = None,
         metadata_keys: Iterable[str] | None = None,
+        versions: bool | None = None,
         timeout: float | None = None,
         meter_provider: MeterProvider | None = None,
     ) -> None:
@@ -113,7 +117,9 @@ class MlflowSpanExporter(SpanExporter):
             raise ValueError(f"timeout must be more than 0 seconds, got {timeout!r}")
         if experiment_name and experiment_id:
             raise ValueError("experiment_name and experiment_id: only one of them can be given")
-        self._settings = current_settings().with_options(metadata_keys=metadata_keys)
+        self._settings = current_settings().with_options(
+            metadata_keys=metadata_keys, versions=versions
+        )
         self._timeout = timeout or _TIMEOUT
         self._experiment_id = experiment_id
         self._experiment_name = experiment_name
@@ -137,6 +143,8 @@ class MlflowSpanExporter(SpanExporter):
             # The environment is nobody's code: the application goes on, without its traces.
             _logger.warning("no span is exported to MLflow: %s", error)
             self._shut_down = True
+            return
+        self._models = LoggedModels(self._client) if self._settings.versions else None
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         if self._shut_down:
@@ -261,6 +269,7 @@ class MlflowSpanExporter(SpanExporter):
                 self._has_plugin
                 and entry.parent is None
                 and metadata == metadata_from_attributes(attributes)
+                and (self._models is None or MLFLOW_MODEL_ID in metadata)
             )
             if not metadata or is_written_by_plugin:
                 continue
@@ -301,7 +310,12 @@ class MlflowSpanExporter(SpanExporter):
 
         def create(update: TraceUpdate) -> None:
             with contextlib.suppress(ServerUnavailable, RequestRejected):
-                self._client.create_trace_info(update, self._stored_in, deadline)
+                try:
+                    linked = self._linked(update, deadline)
+                except ServerUnavailable:  # the link is written after the spans
+                    self._client.create_trace_info(update, self._stored_in, deadline)
+                    return
+                self._client.create_trace_info(linked, self._stored_in, deadline)
                 created.add(update.trace_id)
                 self._metrics.metadata()
 
@@ -314,7 +328,12 @@ class MlflowSpanExporter(SpanExporter):
 
     def _write_one(self, update: TraceUpdate, deadline: float) -> None:
         try:
-            self._client.write(update, self._stored_in, deadline)
+            try:
+                linked = self._linked(update, deadline)
+            except ServerUnavailable:  # only the link waits
+                self._client.write(update, self._stored_in, deadline)
+                raise
+            self._client.write(linked, self._stored_in, deadline)
             self._metrics.metadata()
         except ServerUnavailable as error:
             self._retry(update, error)
@@ -336,6 +355,19 @@ class MlflowSpanExporter(SpanExporter):
                     _logger.warning(message, update.trace_id, rejected)
                 else:
                     self._log_once("no metadata is written to", rejected)
+
+    def _linked(self, update: TraceUpdate, deadline: float) -> TraceUpdate:
+        """The metadata, with the LoggedModel of its version.
+
+        Raises:
+            ServerUnavailable: it is not known yet.
+        """
+        if self._models is None:
+            return update
+        until = _halfway_to(deadline)
+        model_id = self._models.link(update.metadata, self._stored_in, until)
+        link = {MLFLOW_MODEL_ID: model_id} if model_id else {}
+        return replace(update, metadata={**update.metadata, **link})
 
     def _retry(self, update: TraceUpdate, error: Exception) -> None:
         if len(self._retry_queue) == _MAX_RETRIED:

@@ -49,6 +49,9 @@ class Settings:
     """The path of the build stamp, or of its folder; by default it is searched by the program."""
     runs: bool = False
     """Write the process facts as tags of MLflow runs too."""
+    versions: bool = False
+    """Link traces to a LoggedModel of their service, version and commit, which is made at first
+    sight: MLflow's pages of versions read it. Of the exporter `mlflow`."""
     request_headers: Mapping[str, str] = field(
         default_factory=lambda: {
             SESSION_ID: "X-Session-ID",

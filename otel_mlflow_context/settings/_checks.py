@@ -138,6 +138,7 @@ CHECKS: Final[dict[str, Callable[[str, Any], object]]] = {
     "dirty": _boolean,
     "describe": _boolean,
     "runs": _boolean,
+    "versions": _boolean,
     "request_headers": _request_headers,
     "inbound_keys": _names,
     "trusted_hosts": _trusted_hosts,
