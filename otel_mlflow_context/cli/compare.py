@@ -12,7 +12,6 @@ from otel_mlflow_context.cli.questions import (
     add_metrics,
     add_output,
     add_selection,
-    add_timeout,
     answer,
     count,
     write_answer,
@@ -112,11 +111,8 @@ def add_to(commands: Commands) -> argparse.ArgumentParser:
         _FORMATS,
         "of the result: junit for a pipeline's test report, markdown for a comment, github "
         "for annotations and the summary page of GitHub Actions (default: table)",
+        worse="a candidate is worse",
     )
-    parser.add_argument(
-        "--fail-on", choices=("worse",), help="end with status 1 when a candidate is worse"
-    )
-    add_timeout(parser)
     return parser
 
 

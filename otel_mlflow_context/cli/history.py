@@ -10,7 +10,6 @@ from otel_mlflow_context.cli.questions import (
     add_metrics,
     add_output,
     add_selection,
-    add_timeout,
     answer,
     count,
     write_answer,
@@ -95,13 +94,12 @@ def add_to(commands: Commands) -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="the checkout of the repository (default: the working directory, where it is one)",
     )
-    add_output(parser, _FORMATS, "of the result (default: table)")
-    parser.add_argument(
-        "--fail-on",
-        choices=("worse",),
-        help="end with status 1 when the last change of a metric is for the worse",
+    add_output(
+        parser,
+        _FORMATS,
+        "of the result (default: table)",
+        worse="the last change of a metric is for the worse",
     )
-    add_timeout(parser)
     return parser
 
 

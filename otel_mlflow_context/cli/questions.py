@@ -65,16 +65,15 @@ def add_metrics(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_output(parser: argparse.ArgumentParser, forms: tuple[str, ...], about: str) -> None:
-    """Add the options on the result; the first form is the default."""
+def add_output(
+    parser: argparse.ArgumentParser, forms: tuple[str, ...], about: str, *, worse: str
+) -> None:
+    """Add the options on the result; the first form is the default. `worse` is when it fails."""
     parser.add_argument("--format", choices=forms, default=forms[0], help=about)
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="where to write it (default: stdout)"
     )
-
-
-def add_timeout(parser: argparse.ArgumentParser) -> None:
-    """Add the limit of time."""
+    parser.add_argument("--fail-on", choices=("worse",), help=f"end with status 1 when {worse}")
     parser.add_argument(
         "--timeout",
         type=seconds,
