@@ -50,10 +50,12 @@ pip install 'otel-mlflow-context[compare]'; 3 when there are fewer traces than
 """
 _PASSED: Final = (
     *("by", "baseline", "candidate", "where", "since", "experiment", "sample", "timeout"),
-    *("explain", "metrics", "better", "tolerance", "min_traces", "wait"),
+    *("explain", "metrics", "better", "tolerance", "min_traces", "wait", "over_time"),
 )
 """The options that are arguments of `compare_versions`."""
 _FORMATS: Final = ("table", "json", "csv", "html", "markdown", "junit", "github")
+_OVER_TIME: Final = ("json", "html")
+"""The formats that have the traces over time, for which the source computes them once more."""
 _WIDTH: Final = 120
 
 
@@ -117,6 +119,7 @@ def add_to(commands: Commands) -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> int:
+    options.over_time = options.format in _OVER_TIME
     return answer(
         options, "compare_versions", _PASSED, failed="the comparison failed", write=_write
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otel_mlflow_context.compare.explain.reading import explain_groups
 from otel_mlflow_context.compare.explain.result import Explanation
-from otel_mlflow_context.compare.groups import measure, over_time
+from otel_mlflow_context.compare.groups import measure, with_time_intervals
 from otel_mlflow_context.compare.metrics import METRICS
 from otel_mlflow_context.compare.notes import notes_of
 from otel_mlflow_context.compare.pipeline.waiting import wait_for
@@ -87,6 +87,7 @@ def compare_versions(  # noqa: PLR0913  # a question has many parts
     min_traces: int | None = None,
     wait: str | timedelta | None = None,
     explain: bool = False,
+    over_time: bool = True,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Comparison:
     """Compare groups of traces with a baseline: errors, latency, tokens, cost, assessments, users.
@@ -122,6 +123,7 @@ def compare_versions(  # noqa: PLR0913  # a question has many parts
         wait: how long to wait for them: ``90s``, ``30m``, ``2h``.
         explain: find out where the difference comes from, by `sample` traces of each group with
             their spans (by default 2,000).
+        over_time: measure each time interval too, for the charts of `as_html` and for `as_dict`.
         progress: is called with the group whose traces are read, how many were, and of how many.
 
     Raises:
@@ -154,7 +156,8 @@ def compare_versions(  # noqa: PLR0913  # a question has many parts
         measured, why_not = measure(selection, values, limits=limits, report=report, keep=explain)
         if missing := [group.value for group, _ in measured if not group.traces]:
             raise selection.never_seen(missing)
-        measured = over_time(selection, measured, computed=why_not is None)
+        if over_time:
+            measured = with_time_intervals(selection, measured, computed=why_not is None)
         groups, of_assessments = measure_assessments(
             selection, measured, better, limit=limits[0], report=report
         )

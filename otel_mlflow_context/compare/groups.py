@@ -160,7 +160,7 @@ def with_percentile_intervals(selection: Selection, group: Group) -> Group:
 # --- Over time ---------------------------------------------------------------------------------
 
 
-def over_time(
+def with_time_intervals(
     selection: Selection, measured: Sequence[Measured], *, computed: bool
 ) -> list[Measured]:
     """Groups with their traces over time: all of them, where the source has computed the rest."""

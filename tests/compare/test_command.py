@@ -14,13 +14,16 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pandas as pd
 import pytest
+from packaging.version import Version
 from servers import free_port
 from versions import Row, rows_of, write
 
 from otel_mlflow_context.compare import CannotCompare, compare_versions
 
+AGGREGATES = Version(mlflow.__version__) >= Version("3.10")
 BOTH = ("--baseline", "1.0.0", "--candidate", "1.1.0")
 
 
@@ -67,6 +70,18 @@ def test_csv_for_spreadsheets_is_the_frame(command: Any, written: str) -> None:
         if expected and isinstance(next(iter(expected.values())), float):
             expected = pytest.approx(expected)
         assert read[column].dropna().to_dict() == expected
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "markdown", "junit"])
+def test_what_is_not_shown_is_not_asked_for(form: str, command: Any, front: Any) -> None:
+    if not AGGREGATES:
+        pytest.skip("MLflow before 3.10 computes nothing")
+    asked = []
+    for shown in ("html", form):
+        front.seen.clear()
+        assert command(front.uri, *BOTH, "--sample", "30", "--format", shown)[0] == 0
+        asked.append(sum(path.endswith("/traces/metrics") for _, path in front.seen))
+    assert asked[1] == asked[0] - 4  # traces and latency over time, of each of the two
 
 
 @pytest.mark.parametrize("form", ["table", "json", "csv", "html"])
