@@ -50,8 +50,6 @@ _NESTED: Final = "otel_mlflow_context.nested"
 _LARGE: Final = 32 * 1024
 """Bytes from which on a request is served outside of the event loop: MLflow's route takes 0.1 ms
 for each span, of which this may be 500."""
-_CONCURRENT_LARGE: Final = 1
-"""Large requests at a time, per worker: they compete with the event loop for the GIL."""
 
 
 class TracesRoute(Route):  # type: ignore[misc]  # Starlette may be too old for types
@@ -69,7 +67,7 @@ class TracesRoute(Route):  # type: ignore[misc]  # Starlette may be too old for 
         self._app = app
         self._store = store
         self._is_strict = is_strict
-        self._large = asyncio.Semaphore(_CONCURRENT_LARGE)
+        self._large = asyncio.Lock()  # one at a time: they compete with the event loop for the GIL
         self._logged: set[str] = set()
 
     def matches(self, scope: Any) -> Any:
@@ -82,7 +80,7 @@ class TracesRoute(Route):  # type: ignore[misc]  # Starlette may be too old for 
             body = await read_body(request, settings.max_request_bytes)
             encoding = request.headers.get("content-encoding", "")
             # Compressed, a few bytes may be many.
-            is_large = len(body) >= _LARGE or encoding
+            is_large = encoding or len(body) >= _LARGE
             if not is_large or _NESTED in request.scope:
                 return await self._respond(request, body, settings)
             async with self._large:
@@ -93,6 +91,8 @@ class TracesRoute(Route):  # type: ignore[misc]  # Starlette may be too old for 
         except RequestTooLargeError as error:
             metrics.rejected_requests.add(1)
             raise HTTPException(413, str(error)) from None
+        except DecoderFailedError as error:
+            raise HTTPException(503, str(error)) from None
 
     async def _respond(self, request: Request, body: bytes, settings: Settings) -> Response:
         began = time.perf_counter()
@@ -105,13 +105,11 @@ class TracesRoute(Route):  # type: ignore[misc]  # Starlette may be too old for 
             unpacked = decompress(body, encoding, settings.max_unpacked_bytes)
             is_large_json = media_type == JSON and len(unpacked) >= LARGE_JSON
             traces = parse_large_json(unpacked) if is_large_json else parse(unpacked, media_type)
-        except RequestTooLargeError:
+        except (RequestTooLargeError, DecoderFailedError):
             raise
         except InvalidJsonError as error:
             body = error.smaller
             return await self._forward(request, _headers_for(body, headers), body)
-        except DecoderFailedError as error:
-            raise HTTPException(503, str(error)) from None
         except Exception:
             return await self._forward(request, headers, body)  # the same
         if not count_spans(traces):

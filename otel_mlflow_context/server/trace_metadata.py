@@ -63,15 +63,17 @@ def trace_update(
     if not entry.is_root and not is_earliest:
         return None
     update = TraceUpdate()
+    replaceable = set(_FROM_ANY_SPAN & entry.metadata.keys())
     if previous:
-        update.removed = {ENTRY_SPAN_KEY} | (previous.keys & metadata.keys())
-    update.removed |= _FROM_ANY_SPAN & entry.metadata.keys() & metadata.keys()
+        replaceable |= {ENTRY_SPAN_KEY, *previous.keys}
+    update.removed = {
+        key for key in replaceable & metadata.keys() if metadata[key] != entry.metadata.get(key)
+    }
     update.added = {
         key: value
         for key, value in entry.metadata.items()
-        if key not in metadata or (key in update.removed and metadata[key] != value)
+        if key not in metadata or key in update.removed
     }
-    update.removed -= {key for key in update.removed if metadata[key] == entry.metadata.get(key)}
     free = _MAX_KEYS - len(metadata) + len(update.removed)
     if len(update.added) > free:
         first = sorted(update.added, key=lambda key: (key not in _TABLE_KEYS, key))[: max(free, 0)]
