@@ -46,22 +46,32 @@ def plugin(request):
     return request.getfixturevalue(f"plugin_{request.param}")
 
 
-@pytest.fixture
-def new_plugin(empty_store, tmp_path):
-    """Starts a server with the plugin, and options of its own."""
+def starter(empty_store, folder):
     servers = []
 
-    def new_plugin(*options, app=APP, **environment):
-        shutil.copy(empty_store, tmp_path / "own.db")
-        store = f"sqlite:///{tmp_path / 'own.db'}"
-        server = MlflowServer(tmp_path, store, *app, *options, environment=environment)
+    def start(*options, app=APP, **environment):
+        shutil.copy(empty_store, folder / "own.db")
+        store = f"sqlite:///{folder / 'own.db'}"
+        server = MlflowServer(folder, store, *app, *options, environment=environment)
         servers.append(server)
         server.start()
         return server
 
-    yield new_plugin
+    yield start
     for server in servers:
         server.close()
+
+
+@pytest.fixture
+def new_plugin(empty_store, tmp_path):
+    """Starts a server with the plugin, and options of its own."""
+    yield from starter(empty_store, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def module_plugin(empty_store, tmp_path_factory):
+    """The same, for all tests of a module."""
+    yield from starter(empty_store, tmp_path_factory.mktemp("plugin"))
 
 
 class Service:

@@ -1,7 +1,6 @@
 """With basic authentication: whoever may not edit an experiment changes nothing of it."""
 
 import os
-import shutil
 import time
 
 import mlflow
@@ -10,7 +9,6 @@ import requests
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from otlp import HAS_REMOTE_PARENT, otlp_request
 from packaging.version import Version
-from servers import MlflowServer
 
 from otel_mlflow_context.semconv import METADATA_KEYS
 
@@ -21,10 +19,9 @@ BOB = ("bob", "bobs-own-password")
 
 
 @pytest.fixture(scope="module")
-def uri(empty_store, tmp_path_factory):
+def uri(module_plugin, tmp_path_factory):
     """A server with basic authentication, and two users."""
     folder = tmp_path_factory.mktemp("auth")
-    shutil.copy(empty_store, folder / "mlflow.db")
     (folder / "auth.ini").write_text(
         f"""[mlflow]
 default_permission = READ
@@ -35,25 +32,19 @@ authorization_function = mlflow.server.auth:authenticate_request_basic_auth
 auth_cache_ttl_seconds = 600
 """
     )
-    server = MlflowServer(
-        folder,
-        f"sqlite:///{folder / 'mlflow.db'}",
-        *("--app-name", "otel-mlflow-context-basic-auth"),
-        environment={
-            "MLFLOW_AUTH_CONFIG_PATH": str(folder / "auth.ini"),
-            "MLFLOW_FLASK_SERVER_SECRET_KEY": "of these tests",
-        },
-    )
-    server.start()
+    uri = module_plugin(
+        app=("--app-name", "otel-mlflow-context-basic-auth"),
+        MLFLOW_AUTH_CONFIG_PATH=str(folder / "auth.ini"),
+        MLFLOW_FLASK_SERVER_SECRET_KEY="of these tests",
+    ).uri
     for name, password in (ADA, BOB):
         requests.post(
-            f"{server.uri}/api/2.0/mlflow/users/create",
+            f"{uri}/api/2.0/mlflow/users/create",
             json={"username": name, "password": password},
             auth=ADMIN,
             timeout=30,
         ).raise_for_status()
-    yield server.uri
-    server.close()
+    return uri
 
 
 @pytest.fixture

@@ -108,10 +108,17 @@ def test_the_root_s_attributes_win_over_its_resource(
     assert found.info.trace_metadata.items() >= ATTRIBUTES.items()
 
 
+@pytest.fixture(scope="module")
+def with_settings(module_plugin):
+    return module_plugin(
+        OTEL_MLFLOW_CONTEXT_METADATA_KEYS="tenant,team", OTEL_MLFLOW_CONTEXT_CLOSE_AFTER="3"
+    )
+
+
 def test_keys_of_the_setting_metadata_keys(
-    new_plugin, service, send, new_experiment, experiment, traces
+    with_settings, service, send, new_experiment, experiment, traces
 ):
-    server = new_plugin(OTEL_MLFLOW_CONTEXT_METADATA_KEYS="tenant,team")
+    server = with_settings
     qa = service(tenant="acme")
     qa.tracer.start_span("ask", attributes={"team": "search"}).end()
 
@@ -364,9 +371,9 @@ def test_two_services_at_the_same_moment_in_any_order(
 
 
 def test_a_trace_whose_root_never_comes_ends_as_its_entry_span(
-    new_plugin, service, send, new_experiment, experiment, traces
+    with_settings, service, send, new_experiment, experiment, traces
 ):
-    server = new_plugin(OTEL_MLFLOW_CONTEXT_CLOSE_AFTER="2")
+    server = with_settings
     id_ = new_experiment(server)
     front, back = two_services(service, 1)
     assert send(server, id_, back).status_code == 200
@@ -390,9 +397,9 @@ def test_a_trace_whose_root_never_comes_ends_as_its_entry_span(
 
 
 def test_a_trace_that_a_stopped_server_has_left_is_ended_by_the_next(
-    new_plugin, service, send, new_experiment, experiment, traces
+    with_settings, service, send, new_experiment, experiment, traces
 ):
-    server = new_plugin(OTEL_MLFLOW_CONTEXT_CLOSE_AFTER="3")
+    server = with_settings
     _, back = two_services(service, 1)
     assert send(server, new_experiment(server), back).status_code == 200
     server.stop()
