@@ -25,6 +25,7 @@ from server_fixtures import (
     shared_server,
     traces,
 )
+from shared import begin, end, shared
 
 __all__ = [
     "any_server",
@@ -70,6 +71,16 @@ _LONG = (
     *("test_lost_nothing", "test_ownership", "test_update", "test_precedence", "test_examples"),
     *("test_faults", "test_paths", "test_command", "test_start", "test_lifecycle"),
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # pytest-xdist's, of the processes that it starts
+        begin()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        end()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -142,16 +153,19 @@ def commit(repository: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def empty_store() -> Path:
     """An MLflow store in SQLite, made once: its migrations take seconds."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    subprocess.run(
-        [sys.executable, "-c", "import mlflow; mlflow.search_experiments()"],
-        env=_environment(MLFLOW_TRACKING_URI=f"sqlite:///{path}"),
-        check=True,
-        capture_output=True,
-    )
-    return path
+
+    def make(folder: Path) -> dict[str, str]:
+        subprocess.run(
+            [sys.executable, "-c", "import mlflow; mlflow.search_experiments()"],
+            env=_environment(MLFLOW_TRACKING_URI=f"sqlite:///{folder / 'mlflow.db'}"),
+            check=True,
+            capture_output=True,
+        )
+        return {"path": str(folder / "mlflow.db")}
+
+    return Path(shared("empty-store", make).path)
 
 
 @pytest.fixture

@@ -14,51 +14,39 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from servers import MlflowServer, PostgreSQL
+from shared import shared_mlflow_server, shared_postgresql
 from table import FACTS
 
 from otel_mlflow_context import MlflowContextSpanProcessor, trace_context
 
 
 @pytest.fixture(scope="session")
-def shared_server(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    folder = tmp_path_factory.mktemp("server")
-    shutil.copy(empty_store, folder / "mlflow.db")
-    server = MlflowServer(folder, f"sqlite:///{folder / 'mlflow.db'}")
-    server.start()
-    yield server
-    server.close()
+def shared_server(empty_store: Path) -> Any:
+    return shared_mlflow_server("mlflow-sqlite", empty_store)
 
 
 @pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """The address of a database in a PostgreSQL of its own, from Debian's package."""
+def postgresql() -> str:
+    """The address of a database in a PostgreSQL, from Debian's package."""
     if not PostgreSQL.BINARIES:
         pytest.skip("PostgreSQL (Debian's package postgresql) is not installed")
-    database = PostgreSQL()
-    database.start()
-    yield database.uri
-    database.close()
+    return str(shared_postgresql("postgresql").uri)
 
 
 @pytest.fixture(scope="session")
-def shared_postgresql_server(
-    postgresql: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[MlflowServer]:
-    server = MlflowServer(tmp_path_factory.mktemp("server"), postgresql)
-    server.start()
-    yield server
-    server.close()
+def shared_postgresql_server(postgresql: str) -> Any:
+    return shared_mlflow_server("mlflow-postgresql", postgresql)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def any_server(request: pytest.FixtureRequest) -> MlflowServer:
+def any_server(request: pytest.FixtureRequest) -> Any:
     """A server that runs, with each database that it can have."""
     name = "shared_server" if request.param == "sqlite" else "shared_postgresql_server"
     return request.getfixturevalue(name)
 
 
 @pytest.fixture
-def server(shared_server: MlflowServer) -> MlflowServer:
+def server(shared_server: Any) -> Any:
     """A server that runs."""
     return shared_server
 

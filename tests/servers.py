@@ -70,6 +70,12 @@ class MlflowServer:
         self.close()
         raise AssertionError(Path(self._log.name).read_text())
 
+    @property
+    def group(self) -> int:
+        """The process group of the server and its workers."""
+        assert self._process is not None
+        return self._process.pid
+
     def stop(self) -> None:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):  # it has ended by itself
@@ -89,17 +95,27 @@ class PostgreSQL:
 
     def __init__(self) -> None:
         # PostgreSQL does not run as root; its own user cannot enter pytest's folders.
-        self._as_owner = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
-        self._folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
+        self._use(Path(tempfile.mkdtemp(prefix="postgresql-")))
         self.port = free_port()
         self.uri = f"postgresql+psycopg2://mlflow@127.0.0.1:{self.port}/postgres"
         if self._as_owner:
-            shutil.chown(self._folder, "postgres")
-        self._data = str(self._folder / "data")
+            shutil.chown(self.folder, "postgres")
         self._run("initdb", "-A", "trust", "-U", "mlflow")
 
+    @classmethod
+    def at(cls, folder: str) -> PostgreSQL:
+        """One that another process has made, to stop it."""
+        found = cls.__new__(cls)
+        found._use(Path(folder))
+        return found
+
+    def _use(self, folder: Path) -> None:
+        self._as_owner = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+        self.folder = folder
+        self._data = str(folder / "data")
+
     def start(self) -> None:
-        folder = self._folder
+        folder = self.folder
         options = (
             f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
         )
@@ -112,13 +128,13 @@ class PostgreSQL:
     def close(self) -> None:
         with contextlib.suppress(subprocess.CalledProcessError):  # it is stopped
             self.stop()
-        shutil.rmtree(self._folder)
+        shutil.rmtree(self.folder)
 
     def _run(self, command: str, *arguments: str) -> None:
         subprocess.run(
             [*self._as_owner, self.BINARIES[-1] / command, "-D", self._data, *arguments],
             check=True,
-            cwd=self._folder,
+            cwd=self.folder,
             stdout=subprocess.DEVNULL,
         )
 

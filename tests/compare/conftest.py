@@ -9,9 +9,11 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from servers import Front, MlflowServer
+from servers import Front
+from shared import shared, shared_mlflow_server
 
 from otel_mlflow_context.cli import main
 
@@ -32,25 +34,26 @@ def small_heap() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def written(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+def written(empty_store: Path) -> str:
     """The tracking URI of a store with `ROWS`."""
-    path = tmp_path_factory.mktemp("compare") / "mlflow.db"
-    shutil.copy(empty_store, path)
-    write(f"sqlite:///{path}", ROWS)
-    return f"sqlite:///{path}"
+
+    def make(folder: Path) -> dict[str, str]:
+        shutil.copy(empty_store, folder / "mlflow.db")
+        uri = f"sqlite:///{folder / 'mlflow.db'}"
+        write(uri, ROWS)
+        return {"uri": uri}
+
+    return str(shared("compare-store", make).uri)
 
 
 @pytest.fixture(scope="session")
-def server(written: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+def server(written: str) -> Any:
     """A server with the same traces."""
-    server = MlflowServer(tmp_path_factory.mktemp("server"), written)
-    server.start()
-    yield server
-    server.close()
+    return shared_mlflow_server("compare-server", written)
 
 
 @pytest.fixture
-def front(server: MlflowServer) -> Iterator[Front]:
+def front(server: Any) -> Iterator[Front]:
     """What stands before the server: it counts, and may refuse."""
     front = Front(server.port)
     thread = threading.Thread(target=front.serve_forever, args=(0.05,))

@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from servers import MlflowServer
+from shared import shared_mlflow_server
 
 # Programs that a test, or somebody by hand, starts.
 collect_ignore = ["programs"]
@@ -21,23 +22,14 @@ APP = ("--app-name", "otel-mlflow-context")
 
 
 @pytest.fixture(scope="session")
-def plugin_sqlite(empty_store, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("plugin")
-    shutil.copy(empty_store, folder / "mlflow.db")
-    server = MlflowServer(folder, f"sqlite:///{folder / 'mlflow.db'}", *APP)
-    server.start()
-    yield server
-    server.close()
+def plugin_sqlite(empty_store):
+    return shared_mlflow_server("plugin-sqlite", empty_store, *APP)
 
 
 @pytest.fixture(scope="session")
-def plugin_postgresql(postgresql, shared_postgresql_server, tmp_path_factory):
+def plugin_postgresql(postgresql, shared_postgresql_server):
     """Four workers, on the database that a plain server has too."""
-    folder = tmp_path_factory.mktemp("plugin")
-    server = MlflowServer(folder, postgresql, *APP, "--workers", "4")
-    server.start()
-    yield server
-    server.close()
+    return shared_mlflow_server("plugin-postgresql", postgresql, *APP, "--workers", "4")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -415,7 +415,7 @@ def memory_of(server):
     for process in Path("/proc").glob("[0-9]*"):
         try:
             group = int((process / "stat").read_text().rpartition(")")[2].split()[2])
-            if group == server._process.pid:
+            if group == server.group:
                 [line] = re.findall(r"VmHWM:\s+(\d+)", (process / "status").read_text())
                 peak = max(peak, int(line) // 1024)
         except (OSError, ValueError):  # it has ended, or is a thread of the kernel

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from known_spans import Known, known, write
-from servers import MlflowServer
+from shared import shared, shared_mlflow_server
 
 OLD = known("1.0.0", 70, error=0.05)
 NEW = known("1.1.0", 60, slow=1.5, error=0.5)
@@ -21,18 +21,19 @@ def traces() -> tuple[list[Known], list[Known]]:
 
 
 @pytest.fixture(scope="session")
-def written(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+def written(empty_store: Path) -> str:
     """The tracking URI of a store with the traces."""
-    path = tmp_path_factory.mktemp("explain") / "mlflow.db"
-    shutil.copy(empty_store, path)
-    write(f"sqlite:///{path}", [*OLD, *NEW])
-    return f"sqlite:///{path}"
+
+    def make(folder: Path) -> dict[str, str]:
+        shutil.copy(empty_store, folder / "mlflow.db")
+        uri = f"sqlite:///{folder / 'mlflow.db'}"
+        write(uri, [*OLD, *NEW])
+        return {"uri": uri}
+
+    return str(shared("explain-store", make).uri)
 
 
 @pytest.fixture(scope="session")
-def server(written: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+def server(written: str) -> Any:
     """A server with the same traces."""
-    server = MlflowServer(tmp_path_factory.mktemp("server"), written)
-    server.start()
-    yield server
-    server.close()
+    return shared_mlflow_server("explain-server", written)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from judged import JudgedTrace, judged, unjudged, write
-from servers import MlflowServer
+from shared import shared, shared_mlflow_server
 
 TRACES = {
     "1.0.0": judged("1.0.0", 100, 1.0),
@@ -26,18 +26,19 @@ def traces() -> dict[str, list[JudgedTrace]]:
 
 
 @pytest.fixture(scope="session")
-def written(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+def written(empty_store: Path) -> str:
     """The tracking URI of a store with the traces."""
-    path = tmp_path_factory.mktemp("quality") / "mlflow.db"
-    shutil.copy(empty_store, path)
-    write(f"sqlite:///{path}", [it for them in TRACES.values() for it in them])
-    return f"sqlite:///{path}"
+
+    def make(folder: Path) -> dict[str, str]:
+        shutil.copy(empty_store, folder / "mlflow.db")
+        uri = f"sqlite:///{folder / 'mlflow.db'}"
+        write(uri, [it for them in TRACES.values() for it in them])
+        return {"uri": uri}
+
+    return str(shared("quality-store", make).uri)
 
 
 @pytest.fixture(scope="session")
-def server(written: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+def server(written: str) -> Any:
     """A server with the same traces."""
-    server = MlflowServer(tmp_path_factory.mktemp("server"), written)
-    server.start()
-    yield server
-    server.close()
+    return shared_mlflow_server("quality-server", written)
