@@ -51,13 +51,16 @@ def shared(name: str, make: Callable[[Path], dict[str, Any]]) -> SimpleNamespace
         return SimpleNamespace(**json.loads(file.read_text()))
 
 
-def shared_mlflow_server(name: str, store: str | Path, *options: str) -> SimpleNamespace:
+def shared_mlflow_server(
+    name: str, store: str | Path, *options: str, environment: dict[str, str] | None = None
+) -> SimpleNamespace:
     """An MLflow server that all processes use: its `uri`, `port` and process `group`.
 
     Args:
         name: of the server.
         store: the URI of its store, or a SQLite file to copy.
         options: of ``mlflow server``.
+        environment: more variables of it.
     """
 
     def make(folder: Path) -> dict[str, Any]:
@@ -65,7 +68,7 @@ def shared_mlflow_server(name: str, store: str | Path, *options: str) -> SimpleN
         if isinstance(store, Path):
             shutil.copy(store, folder / "mlflow.db")
             uri = f"sqlite:///{folder / 'mlflow.db'}"
-        server = MlflowServer(folder, uri, *options)
+        server = MlflowServer(folder, uri, *options, environment=environment)
         server.start()
         _kept.append(server)
         return {"uri": server.uri, "port": server.port, "group": server.group}

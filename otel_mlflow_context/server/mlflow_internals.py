@@ -5,6 +5,7 @@ As in MLflow 3.6.0, 3.12.0 and 3.17.2.
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import logging
 import os
@@ -15,8 +16,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from otel_mlflow_context.facts.version import Version
 from otel_mlflow_context.server import metrics
 from otel_mlflow_context.server.entry_spans import EntrySpan
+from otel_mlflow_context.server.model_rows import ModelRows
 from otel_mlflow_context.server.trace_metadata import ENTRY_SPAN_KEY, TraceUpdate, trace_update
 from otel_mlflow_context.server.trace_rows import StoredTrace, TraceRows
 
@@ -32,6 +35,8 @@ _MANY_RETRIES: Final = 100
 """More than any burst of requests needs; without an end where the trace is in another workspace."""
 
 _WRITE_ATTEMPTS: Final = 3
+_MODEL_ATTEMPTS: Final = 10
+"""One more than a version's LoggedModel was deleted, or made by another process meanwhile."""
 
 OnTraceWithoutRoot = Callable[[str], None]
 """Called with the trace's id."""
@@ -128,6 +133,7 @@ class Store:
         if missing:
             raise UnsupportedMlflowError(f"{_NEEDS}: its store has no {', '.join(missing)}")
         self._rows = TraceRows(infos.__table__, metadata.__table__)
+        self._models = ModelRows(models)
         self._make_session = store.ManagedSessionMaker
         self._export: ContextVar[Export | None] = ContextVar("export", default=None)
         self._logged: set[str] = set()
@@ -257,6 +263,34 @@ class Store:
 
     def experiment_of_run(self, run_id: str) -> str:
         return str(self._store.get_run(run_id).info.experiment_id)
+
+    def logged_model(self, experiment_id: str, version: Version) -> str:
+        """The id of a version's LoggedModel, which is made where there is none.
+
+        The id is made of the version, so that only one of several processes can make the model;
+        another id follows where somebody has deleted it.
+        """
+        from mlflow.entities import LoggedModelStatus
+        from sqlalchemy.exc import IntegrityError
+
+        experiment = self._store.get_experiment(experiment_id)
+        oldest_first = [{"field_name": "creation_timestamp", "ascending": True}]
+        for attempt in range(_MODEL_ATTEMPTS):
+            for model in self._store.search_logged_models(
+                [experiment_id], filter_string=version.filter, order_by=oldest_first
+            ):
+                is_ready = model.status == LoggedModelStatus.READY
+                if version.is_git_model(model.tags) or (is_ready and version.is_model(model.tags)):
+                    return str(model.model_id)
+            name = repr((experiment_id, version.identity, attempt))
+            model_id = f"m-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+            try:
+                with self._session() as session:
+                    self._models.insert(session, model_id, experiment, version)
+            except Exception as error:  # MLflow's, of the database's
+                if not isinstance(error.__cause__, IntegrityError):
+                    raise
+        raise LookupError(f"no LoggedModel of {version.name} can be made")
 
     def traces_without_root(self, limit: int) -> list[str]:
         """The traces in progress whose metadata is an entry span's."""

@@ -27,6 +27,7 @@ from otel_mlflow_context.server.large_json import (
     InvalidJsonError,
     parse_large_json,
 )
+from otel_mlflow_context.server.logged_models import LoggedModels
 from otel_mlflow_context.server.mlflow_internals import Export, Store, static_prefix
 from otel_mlflow_context.server.otlp_request import JSON, PROTOBUF, count_spans, parse, trace_ids_of
 from otel_mlflow_context.server.partial_success import store_traces
@@ -68,6 +69,7 @@ class TracesRoute(Route):  # type: ignore[misc]  # Starlette may be too old for 
         self._store = store
         self._is_strict = is_strict
         self._large = asyncio.Lock()  # one at a time: they compete with the event loop for the GIL
+        self._models = LoggedModels(store) if current_settings().versions else None
         self._logged: set[str] = set()
 
     def matches(self, scope: Any) -> Any:
@@ -133,6 +135,9 @@ class TracesRoute(Route):  # type: ignore[misc]  # Starlette may be too old for 
         if self._is_strict and _RUN_ID in headers and not await self._may_link(headers):
             del headers[_RUN_ID]
         export.entry_spans = _entry_spans(request, part)
+        if self._models is not None:
+            experiment_id = headers[_EXPERIMENT_ID]
+            export.entry_spans = await self._models.linked(export.entry_spans, experiment_id)
         export.seconds += time.perf_counter() - began
         with self._store.exporting(export):
             response = await self._forward(request, headers, body)
