@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from otel_mlflow_context.facts.span_metadata import metadata_from_span
-from otel_mlflow_context.mlflow_client.rest import (
+from otel_mlflow_context.mlflow_client.http.rest import (
     Client,
     RequestRejected,
     ServerUnavailable,

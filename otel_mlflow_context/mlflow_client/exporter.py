@@ -33,9 +33,9 @@ from otel_mlflow_context.settings import current_settings
 from otel_mlflow_context.settings import environment_variables as env
 
 try:
-    from otel_mlflow_context.mlflow_client.logged_models import LoggedModels
-    from otel_mlflow_context.mlflow_client.otlp import OtlpSender
-    from otel_mlflow_context.mlflow_client.rest import (
+    from otel_mlflow_context.mlflow_client.http.logged_models import LoggedModels
+    from otel_mlflow_context.mlflow_client.http.otlp import OtlpSender
+    from otel_mlflow_context.mlflow_client.http.rest import (
         Client,
         RequestRejected,
         ServerUnavailable,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from otel_mlflow_context.facts.version import version_of
 from otel_mlflow_context.semconv import MLFLOW_MODEL_ID
-from otel_mlflow_context.server.entry_spans import EntrySpan
+from otel_mlflow_context.server.otlp.entry_spans import EntrySpan
 
 if TYPE_CHECKING:
     from otel_mlflow_context.server.mlflow_internals import Store

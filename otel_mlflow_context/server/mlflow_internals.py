@@ -18,8 +18,8 @@ from typing import Any, Final
 
 from otel_mlflow_context.facts.version import Version
 from otel_mlflow_context.server import metrics
-from otel_mlflow_context.server.entry_spans import EntrySpan
 from otel_mlflow_context.server.model_rows import ModelRows
+from otel_mlflow_context.server.otlp.entry_spans import EntrySpan
 from otel_mlflow_context.server.trace_metadata import ENTRY_SPAN_KEY, TraceUpdate, trace_update
 from otel_mlflow_context.server.trace_rows import StoredTrace, TraceRows
 
@@ -133,7 +133,9 @@ class Store:
         if missing:
             raise UnsupportedMlflowError(f"{_NEEDS}: its store has no {', '.join(missing)}")
         self._rows = TraceRows(infos.__table__, metadata.__table__)
-        self._models = ModelRows(models)
+        self._models = ModelRows(
+            models.SqlLoggedModel, models.SqlLoggedModelParam, models.SqlLoggedModelTag
+        )
         self._make_session = store.ManagedSessionMaker
         self._export: ContextVar[Export | None] = ContextVar("export", default=None)
         self._logged: set[str] = set()
@@ -271,6 +273,7 @@ class Store:
         another id follows where somebody has deleted it.
         """
         from mlflow.entities import LoggedModelStatus
+        from mlflow.utils.uri import append_to_uri_path
         from sqlalchemy.exc import IntegrityError
 
         experiment = self._store.get_experiment(experiment_id)
@@ -284,9 +287,11 @@ class Store:
                     return str(model.model_id)
             name = repr((experiment_id, version.identity, attempt))
             model_id = f"m-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+            path = ("models", model_id, "artifacts")  # SqlAlchemyStore.create_logged_model's
+            artifacts = append_to_uri_path(experiment.artifact_location, *path)
             try:
                 with self._session() as session:
-                    self._models.insert(session, model_id, experiment, version)
+                    self._models.add(session, model_id, experiment_id, artifacts, version)
             except Exception as error:  # MLflow's, of the database's
                 if not isinstance(error.__cause__, IntegrityError):
                     raise

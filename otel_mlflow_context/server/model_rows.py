@@ -1,4 +1,4 @@
-"""The rows of a LoggedModel in MLflow's database."""
+"""The rows of LoggedModels in MLflow's database."""
 
 from __future__ import annotations
 
@@ -12,25 +12,34 @@ class ModelRows:
     """Writes the rows of LoggedModels, within a session.
 
     Args:
-        models: MLflow's module of database models.
+        model: MLflow's class of the rows of models.
+        param: the same of their params.
+        tag: the same of their tags.
     """
 
-    def __init__(self, models: Any) -> None:
-        self._module = models
+    def __init__(self, model: Any, param: Any, tag: Any) -> None:
+        self._model, self._param, self._tag = model, param, tag
 
-    def insert(self, session: Any, model_id: str, experiment: Any, version: Version) -> None:
-        """Add a model that is ready, as `SqlAlchemyStore.create_logged_model` adds one."""
+    def add(
+        self, session: Any, model_id: str, experiment_id: str, artifacts: str, version: Version
+    ) -> None:
+        """Add a version's model, which is ready.
+
+        Args:
+            session: of SQLAlchemy.
+            model_id: of the model.
+            experiment_id: of its experiment.
+            artifacts: the URI of its artifacts.
+            version: of the application.
+        """
         from mlflow.entities import LoggedModelStatus
-        from mlflow.utils.uri import append_to_uri_path
 
         now_ms = time.time_ns() // 1_000_000
-        ids = {"model_id": model_id, "experiment_id": experiment.experiment_id}
-        model = self._module.SqlLoggedModel(
+        ids = {"model_id": model_id, "experiment_id": experiment_id}
+        model = self._model(
             **ids,
             name=version.name,
-            artifact_location=append_to_uri_path(
-                experiment.artifact_location, "models", model_id, "artifacts"
-            ),
+            artifact_location=artifacts,
             creation_timestamp_ms=now_ms,
             last_updated_timestamp_ms=now_ms,
             status=LoggedModelStatus.READY.to_int(),
@@ -38,11 +47,7 @@ class ModelRows:
         )
         session.add(model)
         session.flush()
-        session.add_all(
-            self._module.SqlLoggedModelParam(**ids, param_key=key, param_value=value)
-            for key, value in version.identity
-        )
-        session.add_all(
-            self._module.SqlLoggedModelTag(**ids, tag_key=key, tag_value=value)
-            for key, value in version.tags.items()
-        )
+        for key, value in version.identity:
+            session.add(self._param(**ids, param_key=key, param_value=value))
+        for key, value in version.tags.items():
+            session.add(self._tag(**ids, tag_key=key, tag_value=value))

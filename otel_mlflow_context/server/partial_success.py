@@ -18,7 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from starlette.responses import Response
 
 from otel_mlflow_context.server import metrics
-from otel_mlflow_context.server.otlp_request import (
+from otel_mlflow_context.server.otlp.request import (
     JSON,
     mlflow_trace_id,
     select_traces,

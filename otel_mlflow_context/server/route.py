@@ -19,17 +19,17 @@ from starlette.routing import Match, Route
 
 from otel_mlflow_context.semconv import PLUGIN_PATH
 from otel_mlflow_context.server import metrics
-from otel_mlflow_context.server.entry_spans import EntrySpan, entry_spans
-from otel_mlflow_context.server.http_body import RequestTooLargeError, decompress, read_body
-from otel_mlflow_context.server.large_json import (
+from otel_mlflow_context.server.logged_models import LoggedModels
+from otel_mlflow_context.server.mlflow_internals import Export, Store, static_prefix
+from otel_mlflow_context.server.otlp.entry_spans import EntrySpan, entry_spans
+from otel_mlflow_context.server.otlp.http_body import RequestTooLargeError, decompress, read_body
+from otel_mlflow_context.server.otlp.large_json import (
     LARGE_JSON,
     DecoderFailedError,
     InvalidJsonError,
     parse_large_json,
 )
-from otel_mlflow_context.server.logged_models import LoggedModels
-from otel_mlflow_context.server.mlflow_internals import Export, Store, static_prefix
-from otel_mlflow_context.server.otlp_request import JSON, PROTOBUF, count_spans, parse, trace_ids_of
+from otel_mlflow_context.server.otlp.request import JSON, PROTOBUF, count_spans, parse, trace_ids_of
 from otel_mlflow_context.server.partial_success import store_traces
 from otel_mlflow_context.settings import Settings, current_settings
 

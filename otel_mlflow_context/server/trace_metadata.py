@@ -14,7 +14,7 @@ from otel_mlflow_context.semconv import (
     PROCESS_FACTS,
     REQUEST_FACTS,
 )
-from otel_mlflow_context.server.entry_spans import EntrySpan
+from otel_mlflow_context.server.otlp.entry_spans import EntrySpan
 
 ENTRY_SPAN_KEY: Final = "mlflow.otel_mlflow_context.entry"
 """Metadata key of a trace without its root: which entry span its metadata was taken from. MLflow's

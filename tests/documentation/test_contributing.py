@@ -52,6 +52,17 @@ def test_a_part_imports_only_from_parts_above_it(part: str) -> None:
     assert {name for module in modules for name in imports(module)} <= set(above)
 
 
+def test_no_folder_has_more_than_ten_modules() -> None:
+    folders = {path.parent for path in PACKAGE.rglob("*.py")}
+    modules = {
+        str(folder.relative_to(PACKAGE)): len(
+            [it for it in folder.glob("*.py") if not it.name.startswith("__")]
+        )
+        for folder in folders
+    }
+    assert {folder: count for folder, count in modules.items() if count > 10} == {}
+
+
 def test_every_make_target_that_it_names_exists() -> None:
     listed = subprocess.run(["make", "help"], cwd=ROOT, check=True, capture_output=True, text=True)
     targets = {line.split()[0] for line in listed.stdout.splitlines()}

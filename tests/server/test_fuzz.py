@@ -21,9 +21,9 @@ from otel_mlflow_context.semconv import (
     REQUEST_FACTS,
     is_allowed_key,
 )
-from otel_mlflow_context.server.entry_spans import entry_spans
-from otel_mlflow_context.server.http_body import RequestTooLargeError, decompress
-from otel_mlflow_context.server.otlp_request import (
+from otel_mlflow_context.server.otlp.entry_spans import entry_spans
+from otel_mlflow_context.server.otlp.http_body import RequestTooLargeError, decompress
+from otel_mlflow_context.server.otlp.request import (
     JSON,
     PROTOBUF,
     parse,

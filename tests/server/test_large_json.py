@@ -12,8 +12,12 @@ from otlp import as_json, otlp_request
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from otel_mlflow_context.server.large_json import LARGE_JSON, InvalidJsonError, parse_large_json
-from otel_mlflow_context.server.otlp_request import JSON, parse
+from otel_mlflow_context.server.otlp.large_json import (
+    LARGE_JSON,
+    InvalidJsonError,
+    parse_large_json,
+)
+from otel_mlflow_context.server.otlp.request import JSON, parse
 from otel_mlflow_context.server.route import TracesRoute
 
 BODY = json.dumps(as_json(otlp_request({}, {}))).encode()

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from otel_mlflow_context.server.entry_spans import EntrySpan, entry_spans
-from otel_mlflow_context.server.otlp_request import (
+from otel_mlflow_context.server.otlp.entry_spans import EntrySpan, entry_spans
+from otel_mlflow_context.server.otlp.request import (
     mlflow_trace_id,
     select_traces,
     spans_of,

@@ -30,14 +30,14 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from otel_mlflow_context.context.trace_context import trace_context
 from otel_mlflow_context.facts.metadata import metadata_from_attributes
 from otel_mlflow_context.mlflow_client.exporter import MlflowSpanExporter
-from otel_mlflow_context.mlflow_client.metrics import ERROR_TYPE, METADATA, SPANS
-from otel_mlflow_context.mlflow_client.rest import (
+from otel_mlflow_context.mlflow_client.http.rest import (
     Client,
     RequestRejected,
     ServerUnavailable,
     server_from,
     without_credentials,
 )
+from otel_mlflow_context.mlflow_client.metrics import ERROR_TYPE, METADATA, SPANS
 from otel_mlflow_context.processor.span_processor import MlflowContextSpanProcessor
 from otel_mlflow_context.semconv import MLFLOW_CLIENT_REQUEST_ID, PROCESS_FACTS, REQUEST_FACTS
 from otel_mlflow_context.settings import current_settings

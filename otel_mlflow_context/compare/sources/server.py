@@ -22,7 +22,7 @@ from otel_mlflow_context.compare.sources.base import (
 )
 from otel_mlflow_context.compare.sources.spans import Span, of_otlp
 from otel_mlflow_context.compare.sources.times import milliseconds
-from otel_mlflow_context.mlflow_client.rest import (
+from otel_mlflow_context.mlflow_client.http.rest import (
     Client,
     RequestRejected,
     ServerUnavailable,

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from servers import Front
 
 from otel_mlflow_context import MlflowContextSpanProcessor, MlflowSpanExporter
-from otel_mlflow_context.mlflow_client import logged_models
+from otel_mlflow_context.mlflow_client.http import logged_models
 
 COMMIT = "9f1c3aa0" * 5
 SHOP = {
@@ -30,8 +30,8 @@ SHOP = {
 TOGETHER = textwrap.dedent(
     """
     import sys, time
-    from otel_mlflow_context.mlflow_client.logged_models import LoggedModels
-    from otel_mlflow_context.mlflow_client.rest import Client, server_from
+    from otel_mlflow_context.mlflow_client.http.logged_models import LoggedModels
+    from otel_mlflow_context.mlflow_client.http.rest import Client, server_from
 
     models = LoggedModels(Client(server_from({}, sys.argv[1]), connections=1))
     print("ready", flush=True)

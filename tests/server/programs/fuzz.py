@@ -16,9 +16,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 with atheris.instrument_imports(include=["otel_mlflow_context"]):
     from otel_mlflow_context.semconv import PROCESS_FACTS, REQUEST_FACTS, is_allowed_key
-    from otel_mlflow_context.server.entry_spans import entry_spans
-    from otel_mlflow_context.server.http_body import decompress
-    from otel_mlflow_context.server.otlp_request import (
+    from otel_mlflow_context.server.otlp.entry_spans import entry_spans
+    from otel_mlflow_context.server.otlp.http_body import decompress
+    from otel_mlflow_context.server.otlp.request import (
         JSON,
         PROTOBUF,
         count_spans,

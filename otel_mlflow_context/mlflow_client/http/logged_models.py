@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from otel_mlflow_context.facts.version import Version, version_of
-from otel_mlflow_context.mlflow_client.rest import Client, RequestRejected, ServerUnavailable
+from otel_mlflow_context.mlflow_client.http.rest import Client, RequestRejected, ServerUnavailable
 from otel_mlflow_context.semconv import MLFLOW_MODEL_ID
 
 _logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from typing import Final
 from google.protobuf.json_format import ParseError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from otel_mlflow_context.server.otlp_request import JSON, PROTOBUF, count_spans, parse
+from otel_mlflow_context.server.otlp.request import JSON, PROTOBUF, count_spans, parse
 
 LARGE_JSON: Final = 1024 * 1024
 """Bytes. To decode them takes about as long as to start a process."""

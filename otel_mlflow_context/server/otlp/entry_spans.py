@@ -13,7 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from otel_mlflow_context.facts.span_metadata import metadata_from_span
 from otel_mlflow_context.semconv import MLFLOW_CLIENT_REQUEST_ID
-from otel_mlflow_context.server.otlp_request import mlflow_trace_id
+from otel_mlflow_context.server.otlp.request import mlflow_trace_id
 from otel_mlflow_context.settings import Settings
 
 _logger = logging.getLogger(__name__)

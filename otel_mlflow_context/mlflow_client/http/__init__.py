@@ -1,0 +1,1 @@
+"""Calls to an MLflow server over HTTP, which do without mlflow: OTLP and REST."""
