@@ -16,11 +16,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from browser import CHROMIUM, DRIVER, open_browser
 from versions import rows_of, write
 
 from otel_mlflow_context.compare import Comparison, compare_versions
+from otel_mlflow_context.compare.report.spreadsheet import csv_of
 
 NASTY = "</style><img src=x onerror=document.title='caught'>&"
 ROOT = Path(__file__).parents[2]
@@ -175,3 +177,8 @@ def take_pictures(folder: str) -> None:
 
 if __name__ == "__main__":
     take_pictures(sys.argv[1])
+
+
+def test_no_cell_and_no_heading_of_csv_is_a_formula() -> None:
+    table = pd.DataFrame({"=cmd|' /C'!A0": ["@SUM(1)", None], "score": [-1.5, None]})
+    assert csv_of(table).splitlines() == ["'=cmd|' /C'!A0,score", "'@SUM(1),-1.5", ","]

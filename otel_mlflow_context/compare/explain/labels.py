@@ -15,7 +15,6 @@ _SHOWN: Final = 5
 _SHOWN_SEGMENTS: Final = 3
 _CERTAIN: Final = 0.001
 """A p-value of the whole difference; above it, the difference is too uncertain to divide by."""
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """How a cell begins that a spreadsheet computes."""
 _UNSAFE: Final = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Unicode categories of control characters, of those that change the direction of text, and of
@@ -48,16 +47,16 @@ def sections(explanation: Explanation, level: float) -> list[Section]:
 
 
 def rows(explanations: Sequence[Explanation]) -> Iterator[dict[str, Any]]:
-    """A row for each cause and segment, whose text no spreadsheet takes for a formula."""
+    """A row for each cause and segment."""
     for explanation in explanations:
         for part in explanation.parts:
             common = {"value": explanation.value, "metric": part.metric}
             for cause in part.causes:
                 row = {**common, "kind": "cause", **cause.names, **_columns(cause)}
-                yield safe_cells(row | {"new": cause.new, "trace_id": cause.trace_id})
+                yield row | {"new": cause.new, "trace_id": cause.trace_id}
             for it in part.segments:
                 row = {**common, "kind": "segment", "key": it.key, "key_value": it.value}
-                yield safe_cells(row | _columns(it))
+                yield row | _columns(it)
 
 
 def _columns(line: Cause | Segment) -> dict[str, Any]:
@@ -67,14 +66,6 @@ def _columns(line: Cause | Segment) -> dict[str, Any]:
         "difference_low": difference.low,
         "difference_high": difference.high,
         "corrected_p_value": line.test.corrected_p_value,
-    }
-
-
-def safe_cells(row: dict[str, Any]) -> dict[str, Any]:
-    """A row whose texts no spreadsheet takes for formulas."""
-    return {
-        key: f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
-        for key, value in row.items()
     }
 
 

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import pandas as pd
 
-from otel_mlflow_context.compare.explain.labels import safe_cells
 from otel_mlflow_context.compare.history.result import ChangePoint, Timeline, Version
 from otel_mlflow_context.compare.metrics import Distribution, Metric, Observation, Share
 from otel_mlflow_context.compare.quality.choices import Choices
@@ -24,6 +23,7 @@ from otel_mlflow_context.compare.report.data import (
     own_metrics,
     time_of,
 )
+from otel_mlflow_context.compare.report.spreadsheet import csv_of
 from otel_mlflow_context.compare.result import Group
 
 _COMMITS: Final = ("commit", "last_commit", "repository")
@@ -73,15 +73,8 @@ def as_frame(history: Timeline) -> pd.DataFrame:
 
 
 def as_csv(history: Timeline) -> str:
-    """The same table as text, which no spreadsheet takes for a formula."""
-    frame = as_frame(history).convert_dtypes().reset_index()
-    texts = frame.select_dtypes(include=["string", "object"])
-    frame[texts.columns] = [
-        list(safe_cells(dict(zip(texts.columns, row, strict=True))).values())
-        for row in texts.itertuples(index=False)
-    ]
-    text: str = frame.to_csv(index=False)
-    return text
+    """The same table as text."""
+    return csv_of(as_frame(history).reset_index())
 
 
 def _seen(version: Version) -> dict[str, Any]:

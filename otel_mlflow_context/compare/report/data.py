@@ -17,6 +17,7 @@ from otel_mlflow_context.compare.metrics import (
     Share,
 )
 from otel_mlflow_context.compare.quality.choices import Choices
+from otel_mlflow_context.compare.report.spreadsheet import csv_of
 from otel_mlflow_context.compare.result import Change, Group, Groups, Result
 from otel_mlflow_context.compare.statistics import Estimate
 
@@ -106,10 +107,8 @@ def as_frame(comparison: Result) -> pd.DataFrame:
 def as_csv(comparison: Result) -> str:
     """The same table as text, or the table of the explanations. What is not known is empty."""
     if comparison.explanations:
-        causes: str = pd.DataFrame(labels.rows(comparison.explanations)).to_csv(index=False)
-        return causes
-    text: str = as_frame(comparison).convert_dtypes().to_csv()
-    return text
+        return csv_of(pd.DataFrame(labels.rows(comparison.explanations)))
+    return csv_of(as_frame(comparison).reset_index())
 
 
 def time_of(milliseconds: int | None) -> str | None:
