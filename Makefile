@@ -7,7 +7,7 @@ OLDEST := .venv-oldest
 # Most tests wait for servers, which the tests of one file share. tests/conftest.py has their order.
 PYTEST := -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test test-middle test-oldest lint bench release clean
+.PHONY: help demo test test-long test-middle test-oldest lint bench release clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,14 +15,17 @@ help:  ## list the targets
 demo: $(VENV)/ready  ## run two versions of an application, and search their traces
 	$(VENV)/bin/python examples/quickstart.py
 
-test: $(VENV)/ready  ## run all tests with the newest versions; ARGS are passed to pytest
-	$(VENV)/bin/python $(PYTEST) $(ARGS)
+test: $(VENV)/ready  ## run the tests with the newest versions; ARGS are passed to pytest
+	$(VENV)/bin/python $(PYTEST) -m "not long" $(ARGS)
+
+test-long: $(VENV)/ready  ## run the long ones: detection in 900 programs, simulations, benchmarks
+	$(VENV)/bin/python $(PYTEST) -m long $(ARGS)
 
 test-middle: $(MIDDLE)/ready  ## run the tests that depend on the server with MLflow 3.12
 	$(MIDDLE)/bin/python $(PYTEST) tests/mlflow_client tests/server tests/propagators tests/cli/test_verify.py $(ARGS)
 
-test-oldest: $(OLDEST)/ready  ## run the tests that depend on a version with the oldest ones
-	$(OLDEST)/bin/python $(PYTEST) -m "not version_independent" $(ARGS)
+test-oldest: $(OLDEST)/ready  ## run the tests with the oldest versions
+	$(OLDEST)/bin/python $(PYTEST) -m "not long" $(ARGS)
 
 lint: $(VENV)/ready  ## check style and types
 	$(VENV)/bin/ruff check

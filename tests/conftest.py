@@ -65,9 +65,9 @@ _GIT_ENVIRONMENT = {
 }
 
 
-# A minute and more each.
+# Half a minute and more each.
 _LONG = (
-    *("test_truth", "test_attacks", "test_plugin", "test_chaos", "test_benchmarks", "test_example"),
+    *("test_attacks", "test_plugin", "test_chaos"),
     *("test_lost_nothing", "test_ownership", "test_update", "test_precedence", "test_examples"),
     *("test_faults", "test_paths", "test_command", "test_start", "test_lifecycle"),
 )

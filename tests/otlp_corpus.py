@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import struct
 import zlib
 
@@ -9,12 +10,14 @@ from otlp import HAS_REMOTE_PARENT, as_json, otlp_request
 
 JSON = {"content_type": "application/json"}
 NOW = 1_760_000_000_000_000_000
+RUN = os.urandom(8)
+"""Other processes of the tests send the corpus to the same servers."""
 IDS = iter(range(1, 10_000))
 
 
 def trace_id():
     """Another for each request of the corpus, the same on both servers."""
-    return next(IDS).to_bytes(16, "big")
+    return RUN + next(IDS).to_bytes(8, "big")
 
 
 def plain(**fields):

@@ -21,6 +21,12 @@ _kept: list[Any] = []
 """Of this process: a process that is started must not be collected while it runs."""
 
 
+class Shared(SimpleNamespace):
+    """What is known of a thing that is shared."""
+
+    __hash__ = object.__hash__
+
+
 def begin() -> None:
     """In the process that starts all others."""
     os.environ[_FOLDER] = tempfile.mkdtemp(prefix="tests-shared-")
@@ -39,7 +45,7 @@ def end() -> None:
     shutil.rmtree(folder)
 
 
-def shared(name: str, make: Callable[[Path], dict[str, Any]]) -> SimpleNamespace:
+def shared(name: str, make: Callable[[Path], dict[str, Any]]) -> Shared:
     """What `make` returned (values of JSON), which is called once, with a folder that stays."""
     path = Path(os.environ[_FOLDER])
     with (path / f"{name}.lock").open("w") as lock:
@@ -48,12 +54,12 @@ def shared(name: str, make: Callable[[Path], dict[str, Any]]) -> SimpleNamespace
         if not file.exists():
             (path / name).mkdir(exist_ok=True)
             file.write_text(json.dumps(make(path / name)))
-        return SimpleNamespace(**json.loads(file.read_text()))
+        return Shared(**json.loads(file.read_text()))
 
 
 def shared_mlflow_server(
     name: str, store: str | Path, *options: str, environment: dict[str, str] | None = None
-) -> SimpleNamespace:
+) -> Shared:
     """An MLflow server that all processes use: its `uri`, `port` and process `group`.
 
     Args:
@@ -76,7 +82,7 @@ def shared_mlflow_server(
     return shared(name, make)
 
 
-def shared_postgresql(name: str) -> SimpleNamespace:
+def shared_postgresql(name: str) -> Shared:
     """A PostgreSQL with an empty database that all processes use: its `uri`."""
 
     def make(_: Path) -> dict[str, Any]:

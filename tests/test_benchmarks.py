@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 SECTIONS = ("spans", "propagation", "detection", "imports", "export", "server", "health")
 
 
-@pytest.mark.version_independent
+@pytest.mark.long
 def test_the_benchmarks_run_and_compare() -> None:
     result = subprocess.run(
         [sys.executable, "benchmarks/run.py", "--quick", *SECTIONS],

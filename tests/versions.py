@@ -93,7 +93,7 @@ def rows_of(version: str, count: int, *, seed: int = 1, **fixed: Any) -> list[Ro
                 "cost": dice.random() / 100,
                 "session": f"s-{dice.randrange(40)}",
                 "user": f"u-{dice.randrange(15)}",
-                "hours_ago": dice.uniform(0.1, 60),
+                "hours_ago": dice.choice((dice.uniform(0.1, 20), dice.uniform(25, 60))),
                 "metadata": (("environment", dice.choice(["production", "staging"])),),
                 **fixed,
             }

@@ -32,7 +32,7 @@ def run(*arguments: str | Path) -> str:
     return result.stdout
 
 
-@pytest.mark.version_independent  # MLflow is asked in the tests of the sources
+@pytest.mark.long  # MLflow is asked in the tests of the sources
 def test_the_example_finds_that_the_second_version_is_worse(tmp_path: Path) -> None:
     report, history = tmp_path / "report.html", tmp_path / "history.html"
     out = run(ROOT / "examples" / "regression" / "main.py", report, history)
@@ -58,7 +58,7 @@ def test_the_examples_page_shows_what_it_prints() -> None:
     assert "1.1.0 is worse than 1.0.0" in shown[1]
 
 
-@pytest.mark.version_independent
+@pytest.mark.long
 def test_the_benchmark_compares_with_the_loops() -> None:
     out = run("-c", BENCHMARK.format(folder=str(ROOT / "benchmarks")))
     rows = [line.split("  ")[0] for line in out.splitlines()[4:7]]

@@ -29,7 +29,7 @@ def drawn(dice: np.random.Generator, value: str, count: int = 300, slower: float
     return group(value, int(dice.binomial(count, 0.05)), count, latencies)
 
 
-@pytest.mark.version_independent
+@pytest.mark.long
 @pytest.mark.parametrize("candidates", [1, 4])
 def test_versions_that_are_the_same_are_said_to_be_worse_no_more_often_than_promised(
     candidates: int,

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
 from otel_mlflow_context.facts.version import Version, version_of
@@ -69,6 +70,10 @@ class LoggedModels:
                     self._paused_until = time.monotonic() + _PAUSE
                     raise
                 except RequestRejected as rejected:
+                    # A database that is locked is answered so as well.
+                    if rejected.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                        self._paused_until = time.monotonic() + _PAUSE
+                        raise ServerUnavailable(str(rejected)) from None
                     _logger.warning(
                         "traces are not linked to a LoggedModel of %s in %s: %s",
                         *(version.name, self._client.server.name, rejected),

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 
 import explain as simulation
 
-pytestmark = pytest.mark.version_independent
+pytestmark = pytest.mark.long
 
 PLANTED = [it for it in simulation.EXPECTED if it != simulation.NOTHING]
 

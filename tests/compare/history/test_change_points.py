@@ -18,7 +18,7 @@ from otel_mlflow_context.compare import Verdict
 from otel_mlflow_context.compare.history.result import Timeline
 from otel_mlflow_context.compare.history.series import Counts, Ranks, largest_difference
 
-pytestmark = pytest.mark.version_independent
+pytestmark = pytest.mark.long
 
 DICE = np.random.default_rng(1)
 NUMBERS = [DICE.integers(0, 30, size) + 2.0 * (at > 2) for at, size in enumerate((9, 1, 20, 14))]

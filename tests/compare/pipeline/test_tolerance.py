@@ -119,7 +119,7 @@ def test_a_tolerance_makes_nothing_worse(
         assert stats.fisher_exact(table, alternative=sides[0]).pvalue <= 0.025
 
 
-@pytest.mark.version_independent
+@pytest.mark.long
 def test_a_version_at_the_limit_is_seldom_worse_and_one_beyond_is_found() -> None:
     dice = np.random.default_rng(20261125)
     errors, latency = tolerant(ERRORS, "2pp"), tolerant(LATENCY, "10%")

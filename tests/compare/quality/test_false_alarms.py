@@ -82,7 +82,7 @@ def verdict(seed: int, traces: int = 300) -> Verdict:
     return found.verdict
 
 
-@pytest.mark.version_independent
+@pytest.mark.long
 def test_equal_versions_are_seldom_worse() -> None:
     found = Counter(verdict(seed) for seed in range(60))
     # More would come up less than once in 200 times.
@@ -90,7 +90,7 @@ def test_equal_versions_are_seldom_worse() -> None:
     assert found[Verdict.NO_EVIDENCE] >= 60 * (1 - LEVEL) - 6
 
 
-@pytest.mark.version_independent
+@pytest.mark.long
 def test_one_trace_has_one_judgement_a_name() -> None:
     human, other = Judge("HUMAN", "ada", ""), Judge("HUMAN", "ada", "span")
     found = feedback_of(

@@ -24,7 +24,7 @@ from otel_mlflow_context.detectors.repository.refs import read_head, read_tag
 from otel_mlflow_context.detectors.repository.storage.reftable import read_ref, refs_below
 from otel_mlflow_context.detectors.repository.url import browsable_url, owner_and_name
 
-pytestmark = pytest.mark.version_independent
+pytestmark = pytest.mark.long
 
 COMMIT = "c0ffee" * 6 + "c0ff"
 SECRET = "hunter2"

@@ -31,7 +31,7 @@ from detectors.truth.oracle import described, facts_of
 from detectors.truth.running import ShowHost, run
 from detectors.truth.world import World
 
-pytestmark = pytest.mark.version_independent
+pytestmark = pytest.mark.long
 
 cases.load()
 

@@ -31,13 +31,18 @@ TOGETHER = textwrap.dedent(
     """
     import sys, time
     from otel_mlflow_context.mlflow_client.http.logged_models import LoggedModels
-    from otel_mlflow_context.mlflow_client.http.rest import Client, server_from
+    from otel_mlflow_context.mlflow_client.http.rest import Client, ServerUnavailable, server_from
 
     models = LoggedModels(Client(server_from({}, sys.argv[1]), connections=1))
     print("ready", flush=True)
     sys.stdin.readline()
     metadata = {"service_name": "shop", "app_version": "2"}
-    print(models.link(metadata, sys.argv[2], time.monotonic() + 60))
+    while True:
+        try:
+            print(models.link(metadata, sys.argv[2], time.monotonic() + 60))
+            break
+        except ServerUnavailable:  # as the exporter, which tries again at the next export
+            time.sleep(0.5)
     """
 )
 
