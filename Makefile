@@ -7,6 +7,9 @@ OLDEST := .venv-oldest
 # Most tests wait for servers, which the tests of one file share. tests/conftest.py has their order.
 PYTEST := -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
+# Where those are that `make test` leaves to `make test-long`.
+LONG := tests/detectors tests/compare tests/test_benchmarks.py
+
 .PHONY: help demo test test-long test-middle test-oldest lint bench release clean
 
 help:  ## list the targets
@@ -19,7 +22,7 @@ test: $(VENV)/ready  ## run the tests with the newest versions; ARGS are passed 
 	$(VENV)/bin/python $(PYTEST) -m "not long" $(ARGS)
 
 test-long: $(VENV)/ready  ## run the long ones: detection in 900 programs, simulations, benchmarks
-	$(VENV)/bin/python $(PYTEST) -m long $(ARGS)
+	$(VENV)/bin/python $(PYTEST) -m long $(LONG) $(ARGS)
 
 test-middle: $(MIDDLE)/ready  ## run the tests that depend on the server with MLflow 3.12
 	$(MIDDLE)/bin/python $(PYTEST) tests/mlflow_client tests/server tests/propagators tests/cli/test_verify.py $(ARGS)

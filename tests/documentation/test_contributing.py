@@ -70,6 +70,15 @@ def test_every_make_target_that_it_names_exists() -> None:
     assert {"test", "lint", "help"} <= named <= targets
 
 
+def test_make_runs_every_long_test() -> None:
+    [places] = re.findall(r"^LONG := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    marked = re.compile(r"^(@|pytestmark = )pytest\.mark\.long", re.MULTILINE)
+    found = [path for path in (ROOT / "tests").rglob("*.py") if marked.search(path.read_text())]
+    assert len(found) > 5
+    folders = [ROOT / place for place in places.split()]
+    assert [it for it in found if not any(it.is_relative_to(place) for place in folders)] == []
+
+
 def test_every_file_that_it_names_exists() -> None:
     named = set(re.findall(r"`([\w./]+\.(?:py|md|toml|txt)|[\w./]+/)`", PAGE.read_text()))
     assert len(named) > 20
