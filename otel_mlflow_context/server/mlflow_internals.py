@@ -319,8 +319,13 @@ def _update_of(entry: EntrySpan, stored: StoredTrace) -> TraceUpdate | None:
 
 def _is_about_connection(error: Exception) -> bool:
     """Whether the same spans may be stored when the database is there again."""
-    is_lost = getattr(error.__cause__, "connection_invalidated", False)  # SQLAlchemy's DBAPIError
-    return bool(is_lost) or getattr(error, "error_code", "") == "TEMPORARILY_UNAVAILABLE"
+    from sqlalchemy.exc import DBAPIError, OperationalError
+
+    # MLflow's exception has it as its cause; but one of its own rollback is raised as it is.
+    cause = error if isinstance(error, DBAPIError) else error.__cause__
+    return isinstance(cause, OperationalError) or (
+        isinstance(cause, DBAPIError) and cause.connection_invalidated
+    )
 
 
 def _permission_denied(message: str) -> Exception:

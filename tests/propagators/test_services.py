@@ -22,6 +22,7 @@ from typing import Any
 import httpx
 import pytest
 from servers import free_port
+from shared import shared_mlflow_server
 
 HERE = Path(__file__).parent / "services"
 SCRIPTS = Path(sysconfig.get_path("scripts"))
@@ -58,7 +59,7 @@ class Services:
     def __init__(self, mlflow_uri: str, experiment: str, logs: Path) -> None:
         self._logs = logs
         self._processes: list[subprocess.Popen[bytes]] = []
-        self.experiment = experiment
+        self.uri, self.experiment = mlflow_uri, experiment
         self.vendor = Vendor()
         threading.Thread(target=self.vendor.serve_forever, daemon=True).start()
         ports = {name: free_port() for name in ("front", "retrieval", "queue")}
@@ -121,12 +122,13 @@ class Services:
 
 
 @pytest.fixture(scope="module")
-def services(shared_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+def services(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     from mlflow import MlflowClient
 
     experiment = f"services-{time.time_ns()}"
-    MlflowClient(shared_server.uri).create_experiment(experiment)
-    made = Services(shared_server.uri, experiment, tmp_path_factory.mktemp("services"))
+    server = shared_mlflow_server("services", empty_store)  # of 400 traces at once: for them alone
+    MlflowClient(server.uri).create_experiment(experiment)
+    made = Services(server.uri, experiment, tmp_path_factory.mktemp("services"))
     yield made
     made.close()
 
@@ -143,12 +145,12 @@ Find = Callable[..., list[Any]]
 
 
 @pytest.fixture
-def find(services: Services, server: Any, traces: Any) -> Find:
+def find(services: Services, traces: Any) -> Find:
     """Finds so many traces by a query, once they are there: a batch is sent when it is old."""
 
     def find(query: str, count: int) -> list[Any]:
         def there(**options: Any) -> list[Any]:
-            return traces(server.uri, services.experiment, query, **options)
+            return traces(services.uri, services.experiment, query, **options)
 
         for _ in range(100):
             if len(there(include_spans=False)) >= count:
