@@ -11,8 +11,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -155,6 +157,17 @@ class Front(ThreadingHTTPServer):
         """Spans that have this in them are answered with 400."""
         self.seen: list[tuple[str, str]] = []
         self.headers: list[dict[str, str]] = []
+
+    @classmethod
+    @contextlib.contextmanager
+    def before(cls, port: int) -> Iterator[Front]:
+        """One that serves, before the server at a port."""
+        with cls(port) as front:
+            thread = threading.Thread(target=front.serve_forever, args=(0.05,), daemon=True)
+            thread.start()
+            yield front
+            front.shutdown()
+            thread.join()
 
     def handle_error(self, *_: object) -> None:
         """A client that has gone away is part of the tests."""

@@ -82,6 +82,24 @@ def shared_mlflow_server(
     return shared(name, make)
 
 
+def shared_store(name: str, empty: Path, write: Callable[[str], None]) -> str:
+    """The URI of a store in SQLite that all processes read.
+
+    Args:
+        name: of the store.
+        empty: a SQLite file with MLflow's tables.
+        write: called with the URI, writes what is in it.
+    """
+
+    def make(folder: Path) -> dict[str, Any]:
+        shutil.copy(empty, folder / "mlflow.db")
+        uri = f"sqlite:///{folder / 'mlflow.db'}"
+        write(uri)
+        return {"uri": uri}
+
+    return str(shared(name, make).uri)
+
+
 def shared_postgresql(name: str) -> Shared:
     """A PostgreSQL with an empty database that all processes use: its `uri`."""
 

@@ -12,6 +12,7 @@ from otel_mlflow_context.semconv import (
     MLFLOW_GIT_COMMIT,
     MLFLOW_GIT_DIRTY,
     MLFLOW_GIT_REPO_URL,
+    MLFLOW_MODEL_ID,
     SERVICE_NAME,
 )
 
@@ -71,7 +72,12 @@ class Version(NamedTuple):
 
 
 def version_of(metadata: Mapping[str, str]) -> Version | None:
-    """The version that a trace's metadata names; None where it has neither version nor commit."""
+    """The version that a trace's metadata names.
+
+    None where it has neither version nor commit, or names a LoggedModel already.
+    """
+    if MLFLOW_MODEL_ID in metadata:
+        return None
     found = {tag: value for tag, key in _IDENTITY.items() if (value := metadata.get(key))}
     commit = found.get(MLFLOW_GIT_COMMIT, "")
     if not _COMMIT.fullmatch(commit):

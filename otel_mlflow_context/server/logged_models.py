@@ -47,7 +47,7 @@ class LoggedModels:
         }
 
     async def _model_id(self, metadata: Mapping[str, str], experiment_id: str) -> str | None:
-        version = None if MLFLOW_MODEL_ID in metadata else version_of(metadata)
+        version = version_of(metadata)
         if version is None:
             return None
         key = (experiment_id, version.identity)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import shutil
-import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any
 
 import pytest
 from servers import Front
-from shared import shared, shared_mlflow_server
+from shared import shared_mlflow_server, shared_store
 
 from otel_mlflow_context.cli import main
 
@@ -36,14 +34,7 @@ def small_heap() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def written(empty_store: Path) -> str:
     """The tracking URI of a store with `ROWS`."""
-
-    def make(folder: Path) -> dict[str, str]:
-        shutil.copy(empty_store, folder / "mlflow.db")
-        uri = f"sqlite:///{folder / 'mlflow.db'}"
-        write(uri, ROWS)
-        return {"uri": uri}
-
-    return str(shared("compare-store", make).uri)
+    return shared_store("compare-store", empty_store, lambda uri: write(uri, ROWS))
 
 
 @pytest.fixture(scope="session")
@@ -55,13 +46,8 @@ def server(written: str) -> Any:
 @pytest.fixture
 def front(server: Any) -> Iterator[Front]:
     """What stands before the server: it counts, and may refuse."""
-    front = Front(server.port)
-    thread = threading.Thread(target=front.serve_forever, args=(0.05,))
-    thread.start()
-    yield front
-    front.shutdown()
-    thread.join()
-    front.server_close()
+    with Front.before(server.port) as front:
+        yield front
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final
 
 from otel_mlflow_context.facts.version import Version, version_of
 from otel_mlflow_context.mlflow_client.http.rest import Client, RequestRejected, ServerUnavailable
-from otel_mlflow_context.semconv import MLFLOW_MODEL_ID
 
 _logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class LoggedModels:
         Raises:
             ServerUnavailable: there was no answer until the deadline; the traces may wait for it.
         """
-        version = None if MLFLOW_MODEL_ID in metadata else version_of(metadata)
+        version = version_of(metadata)
         if version is None:
             return None
         key = (experiment_id, version.identity)
@@ -92,16 +92,26 @@ class LoggedModels:
             elif agreed is None:
                 seen_since = seen_since or now
                 if now - seen_since >= _SETTLING:
-                    agreed = models[0]["model_id"]
-                    ready = {"model_id": agreed, "status": _READY}
-                    self._client.call("PATCH", f"{_PATH}/{agreed}", ready, deadline)
+                    agreed = self._make_ready(models[0]["model_id"], deadline)
             if agreed is not None:
                 made = self._made.pop(key, agreed)
                 if made != agreed:
-                    self._client.call("DELETE", f"{_PATH}/{made}", {}, deadline)
+                    with suppress(RequestRejected):  # it is gone, or stays, unused
+                        self._client.call("DELETE", f"{_PATH}/{made}", {}, deadline)
                 return str(agreed)
             time.sleep(_POLL)
         raise ServerUnavailable(f"no LoggedModel of {version.name} yet")
+
+    def _make_ready(self, model_id: str, deadline: float) -> str | None:
+        """None where its own process has deleted it meanwhile, for another that is ready."""
+        try:
+            ready = {"model_id": model_id, "status": _READY}
+            self._client.call("PATCH", f"{_PATH}/{model_id}", ready, deadline)
+        except RequestRejected as rejected:
+            if rejected.status != HTTPStatus.NOT_FOUND:
+                raise
+            return None
+        return model_id
 
     def _search(self, version: Version, experiment_id: str, deadline: float) -> list[Any]:
         """The models of a version, the oldest first; none that others have not made ready."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from known_spans import Known, known, write
-from shared import shared, shared_mlflow_server
+from shared import shared_mlflow_server, shared_store
 
 OLD = known("1.0.0", 70, error=0.05)
 NEW = known("1.1.0", 60, slow=1.5, error=0.5)
@@ -23,14 +22,7 @@ def traces() -> tuple[list[Known], list[Known]]:
 @pytest.fixture(scope="session")
 def written(empty_store: Path) -> str:
     """The tracking URI of a store with the traces."""
-
-    def make(folder: Path) -> dict[str, str]:
-        shutil.copy(empty_store, folder / "mlflow.db")
-        uri = f"sqlite:///{folder / 'mlflow.db'}"
-        write(uri, [*OLD, *NEW])
-        return {"uri": uri}
-
-    return str(shared("explain-store", make).uri)
+    return shared_store("explain-store", empty_store, lambda uri: write(uri, [*OLD, *NEW]))
 
 
 @pytest.fixture(scope="session")

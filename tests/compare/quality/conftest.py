@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from judged import JudgedTrace, judged, unjudged, write
-from shared import shared, shared_mlflow_server
+from shared import shared_mlflow_server, shared_store
 
 TRACES = {
     "1.0.0": judged("1.0.0", 100, 1.0),
@@ -28,14 +27,11 @@ def traces() -> dict[str, list[JudgedTrace]]:
 @pytest.fixture(scope="session")
 def written(empty_store: Path) -> str:
     """The tracking URI of a store with the traces."""
-
-    def make(folder: Path) -> dict[str, str]:
-        shutil.copy(empty_store, folder / "mlflow.db")
-        uri = f"sqlite:///{folder / 'mlflow.db'}"
-        write(uri, [it for them in TRACES.values() for it in them])
-        return {"uri": uri}
-
-    return str(shared("quality-store", make).uri)
+    return shared_store(
+        "quality-store",
+        empty_store,
+        lambda uri: write(uri, [it for them in TRACES.values() for it in them]),
+    )
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import mlflow
@@ -18,14 +17,6 @@ from packaging.version import Version
 from servers import Front
 
 from otel_mlflow_context import MlflowSpanExporter, trace_context
-
-
-@pytest.fixture
-def front(server: Any) -> Iterator[Front]:
-    with Front(server.port) as made:
-        threading.Thread(target=made.serve_forever, daemon=True).start()
-        yield made
-        made.shutdown()
 
 
 def versions(stored: list[Any]) -> list[str | None]:

@@ -11,10 +11,8 @@ import sqlite3
 import subprocess
 import sys
 import sysconfig
-import threading
 import time
 import urllib.request
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -70,14 +68,6 @@ def stored(database: Path) -> tuple[int, int]:
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
     return tmp_path / "server.db"
-
-
-@pytest.fixture
-def own_front(own_server: Any) -> Iterator[Front]:
-    with Front(own_server.port) as made:
-        threading.Thread(target=made.serve_forever, daemon=True).start()
-        yield made
-        made.shutdown()
 
 
 def test_a_server_that_is_killed_in_the_middle_and_started_again(

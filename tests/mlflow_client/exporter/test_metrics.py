@@ -5,8 +5,6 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,14 +14,6 @@ from servers import Front
 
 from otel_mlflow_context import MlflowSpanExporter
 from otel_mlflow_context.mlflow_client import exporter as exporter_module
-
-
-@pytest.fixture
-def front(server: Any) -> Iterator[Front]:
-    with Front(server.port) as made:
-        threading.Thread(target=made.serve_forever, daemon=True).start()
-        yield made
-        made.shutdown()
 
 
 class Counted:

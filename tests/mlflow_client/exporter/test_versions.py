@@ -5,8 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
-import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +14,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from servers import Front
+from shared import shared_mlflow_server
 
 from otel_mlflow_context import MlflowContextSpanProcessor, MlflowSpanExporter
 from otel_mlflow_context.mlflow_client.http import logged_models
@@ -125,7 +124,15 @@ def test_a_version_of_any_text_is_a_model(server: Any, experiment: str, traces: 
     assert model.tags["app_version"] == version
 
 
-def test_processes_that_start_together_agree_on_one_model(server: Any, experiment: str) -> None:
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_processes_that_start_together_agree_on_one_model(
+    request: pytest.FixtureRequest, database: str, empty_store: Any, experiment: str
+) -> None:
+    store = empty_store
+    if database == "postgresql":
+        request.getfixturevalue("shared_postgresql_server")  # which has made the tables
+        store = request.getfixturevalue("postgresql")
+    server = shared_mlflow_server(f"together-{database}", store)  # others would wait for it
     client = MlflowClient(server.uri)
     experiment_id = client.create_experiment(experiment)
     processes = [
@@ -179,14 +186,6 @@ def test_the_model_of_mlflows_git_versioning_is_used(
     [stored] = MlflowClient(server.uri).search_traces([experiment_id])
     assert stored.info.trace_metadata["mlflow.modelId"] == model_id
     assert stored.info.trace_metadata["mlflow.source.git.commit"] == commit
-
-
-@pytest.fixture
-def front(server: Any) -> Iterator[Front]:
-    with Front(server.port) as made:
-        threading.Thread(target=made.serve_forever, daemon=True).start()
-        yield made
-        made.shutdown()
 
 
 def test_only_the_link_waits_for_models_that_are_not_available(

@@ -143,9 +143,9 @@ def workers_of(server: MlflowServer) -> list[int]:
             fields = (process / "stat").read_text().rpartition(")")[2].split()
         except OSError:  # it has ended
             continue
-        if int(fields[2]) == server._process.pid:
+        if int(fields[2]) == server.group:
             parents[int(process.name)] = int(fields[1])
-    return [pid for pid in parents if pid not in parents.values() and pid != server._process.pid]
+    return [pid for pid in parents if pid not in parents.values() and pid != server.group]
 
 
 def run(seconds: float, rate: float, folder: Path) -> dict[str, int]:
