@@ -151,6 +151,7 @@ class Front(ThreadingHTTPServer):
         self.behind = port
         self.uri = f"http://127.0.0.1:{self.server_port}"
         self.answer: Any = lambda method, path: None
+        """None: the server's own; else a status, or one with its content."""
         self.answer_late = 0.0
         """Seconds to wait with the server's answer."""
         self.refused: bytes | None = None
@@ -184,7 +185,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.refused and self.server.refused in _plain(body):
             status = 400
         if status is not None:
-            content, content_type = b"{}", "application/json"
+            status, content = status if isinstance(status, tuple) else (status, b"{}")
+            content_type = "application/json"
         else:
             connection = http.client.HTTPConnection("127.0.0.1", self.server.behind)
             connection.request(self.command, self.path, body, dict(self.headers))

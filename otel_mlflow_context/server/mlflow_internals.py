@@ -198,11 +198,11 @@ class Store:
     def _write(self, session: Any, export: Export) -> None:
         """Write metadata in a transaction that is about to be committed.
 
-        What the database may not refuse another time (a lost connection, a deadlock) ends the
+        What the database may not refuse another time (no connection, a deadlock) ends the
         transaction, as it does in MLflow's own statements, so that senders try again. Everything
         else costs the metadata, never the spans.
         """
-        from sqlalchemy.exc import IntegrityError, OperationalError
+        from sqlalchemy import exc
 
         export.had_session = True
         export.written, export.without_root, export.foreign = set(), [], {}
@@ -215,10 +215,10 @@ class Store:
                     with session.begin_nested():
                         self._update_traces(session, export)
                     break
-                except IntegrityError:  # another request has just written the same metadata
+                except exc.IntegrityError:  # another request has just written the same metadata
                     if attempt == _WRITE_ATTEMPTS - 1:
                         raise
-        except OperationalError:
+        except (exc.OperationalError, exc.TimeoutError):
             raise
         except Exception:
             export.written, export.without_root = set(), []
@@ -319,12 +319,12 @@ def _update_of(entry: EntrySpan, stored: StoredTrace) -> TraceUpdate | None:
 
 def _is_about_connection(error: Exception) -> bool:
     """Whether the same spans may be stored when the database is there again."""
-    from sqlalchemy.exc import DBAPIError, OperationalError
+    from sqlalchemy import exc
 
     # MLflow's exception has it as its cause; but one of its own rollback is raised as it is.
-    cause = error if isinstance(error, DBAPIError) else error.__cause__
-    return isinstance(cause, OperationalError) or (
-        isinstance(cause, DBAPIError) and cause.connection_invalidated
+    cause = error if isinstance(error, exc.SQLAlchemyError) else error.__cause__
+    return isinstance(cause, (exc.OperationalError, exc.TimeoutError)) or (  # none free in the pool
+        isinstance(cause, exc.DBAPIError) and cause.connection_invalidated
     )
 
 

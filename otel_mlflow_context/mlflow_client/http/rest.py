@@ -27,6 +27,9 @@ _TRANSIENT: Final = frozenset({429, 502, 503, 504})
 """Statuses that ask for a retry: https://opentelemetry.io/docs/specs/otlp/#retryable-response-codes"""
 _OF_PROXIES: Final = frozenset({502, 504})
 """Those of them that a proxy gives for a server that may still be at work."""
+_NO_CONNECTION: Final = "QueuePool limit of size"
+"""In MLflow's 400 where its database had no connection free for 30 s (mlflow/store/db/utils.py
+makes BAD_REQUEST of SQLAlchemy's TimeoutError)."""
 _FIRST_WAIT: Final = 0.25
 _LONGEST_WAIT: Final = 5.0
 _HTTP: Final = re.compile(r"https?://[^/]", re.IGNORECASE)
@@ -318,7 +321,7 @@ def _retry(deadline: float, attempt: Callable[[float], requests.Response]) -> re
             # A redirect is no success: it leads to a login page.
             if HTTPStatus.OK <= answer.status_code < HTTPStatus.MULTIPLE_CHOICES:
                 return answer
-            if answer.status_code not in _TRANSIENT:
+            if not _is_transient(answer):
                 raise RequestRejected(answer.status_code, _reason(answer))
             why = f"{answer.status_code}: {_reason(answer)}"
             uncertain = uncertain or answer.status_code in _OF_PROXIES
@@ -330,6 +333,12 @@ def _retry(deadline: float, attempt: Callable[[float], requests.Response]) -> re
             break
         time.sleep(pause)
     raise ServerUnavailable(why, uncertain=uncertain)
+
+
+def _is_transient(answer: requests.Response) -> bool:
+    return answer.status_code in _TRANSIENT or (
+        answer.status_code == HTTPStatus.BAD_REQUEST and _NO_CONNECTION in _reason(answer)
+    )
 
 
 def _never_connected(error: requests.RequestException) -> bool:

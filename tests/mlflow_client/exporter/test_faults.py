@@ -12,9 +12,13 @@ from typing import Any
 
 import mlflow
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import BAD_REQUEST
 from opentelemetry.sdk.trace.export import SpanExportResult
 from packaging.version import Version
 from servers import Front
+from sqlalchemy import create_engine, exc
+from sqlalchemy.pool import QueuePool
 
 from otel_mlflow_context import MlflowSpanExporter, trace_context
 
@@ -46,6 +50,26 @@ def test_it_waits_for_a_server_that_is_not_ready(
 ) -> None:
     ready = time.monotonic() + 2
     front.answer = lambda *_: 503 if time.monotonic() < ready else None
+    recorded.trace()
+    exporter = MlflowSpanExporter(front.uri, experiment_name=experiment)
+    assert exporter.export(recorded.take()) is SpanExportResult.SUCCESS
+    assert versions(traces(front.uri, experiment)) == ["1.10"]
+
+
+def test_a_database_without_a_free_connection_is_asked_again(
+    front: Front, experiment: str, recorded: Any, traces: Any
+) -> None:
+    options = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.1}
+    engine = create_engine("sqlite://", poolclass=QueuePool, **options)
+    with engine.connect(), pytest.raises(exc.TimeoutError) as no_connection:
+        engine.connect()
+    failed = MlflowException(str(no_connection.value), error_code=BAD_REQUEST)
+    ready = time.monotonic() + 2
+    front.answer = lambda *_: (
+        (failed.get_http_status_code(), failed.serialize_as_json().encode())
+        if time.monotonic() < ready
+        else None
+    )
     recorded.trace()
     exporter = MlflowSpanExporter(front.uri, experiment_name=experiment)
     assert exporter.export(recorded.take()) is SpanExportResult.SUCCESS

@@ -19,6 +19,9 @@ from otel_mlflow_context.server import create_app
 
 FAULTS = {
     "operational": lambda: OperationalError("a fault", {}, Exception("the connection is lost")),
+    "pool": lambda: sqlalchemy.exc.TimeoutError(
+        "no connection is free"
+    ),  # only at the first statement
     "integrity": lambda: IntegrityError("a fault", {}, Exception("the row is there")),
     "data": lambda: DataError("a fault", {}, Exception("a bad value")),
     "bug": lambda: RuntimeError("a fault"),
@@ -93,7 +96,7 @@ async def main():
             return answer.status_code, b"tr-" in answer.content
 
         for kind, make in FAULTS.items():
-            for at in range(1, 500):
+            for at in range(1, 2 if kind == "pool" else 500):
                 trace_ids, body = new_request()
                 faults.arm(at, make)
                 status, is_partial = await send(body)
