@@ -18,8 +18,8 @@ from opentelemetry.sdk.trace import ReadableSpan, Span
 from opentelemetry.trace import get_current_span
 
 from otel_mlflow_context.facts.metadata import MAX_FEATURE_FLAGS, merge_facts, with_tags
-from otel_mlflow_context.mlflow_client import in_memory_trace
-from otel_mlflow_context.mlflow_client.sdk_internals import active_trace_id
+from otel_mlflow_context.mlflow_client.sdk import in_memory_trace
+from otel_mlflow_context.mlflow_client.sdk.internals import active_trace_id
 from otel_mlflow_context.mlflow_client.span_attributes import encoded
 from otel_mlflow_context.semconv import FEATURE_FLAG_PREFIX, METADATA_KEYS
 from otel_mlflow_context.settings import current_settings

@@ -33,7 +33,7 @@ from otel_mlflow_context.settings import current_settings
 from otel_mlflow_context.settings import environment_variables as env
 
 try:
-    from otel_mlflow_context.mlflow_client.http.logged_models import LoggedModels
+    from otel_mlflow_context.mlflow_client.http.logged_models import RestCalls
     from otel_mlflow_context.mlflow_client.http.otlp import OtlpSender
     from otel_mlflow_context.mlflow_client.http.rest import (
         Client,
@@ -42,6 +42,7 @@ try:
         TraceUpdate,
         server_from,
     )
+    from otel_mlflow_context.mlflow_client.logged_models import LoggedModels
 except ImportError as error:
     raise ImportError(
         f"{error}: MlflowSpanExporter needs more, `pip install 'otel-mlflow-context[otlp]'`"
@@ -144,7 +145,7 @@ class MlflowSpanExporter(SpanExporter):
             _logger.warning("no span is exported to MLflow: %s", error)
             self._shut_down = True
             return
-        self._models = LoggedModels(self._client) if self._settings.versions else None
+        self._models = LoggedModels(RestCalls(self._client)) if self._settings.versions else None
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         if self._shut_down:

@@ -13,7 +13,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from otel_mlflow_context import settings
-from otel_mlflow_context.mlflow_client import sdk_internals
+from otel_mlflow_context.mlflow_client.sdk import internals as sdk_internals
 from otel_mlflow_context.processor.span_processor import MlflowContextSpanProcessor
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
@@ -21,10 +21,13 @@ from otel_mlflow_context.facts.metadata import (
 )
 from otel_mlflow_context.facts.process import process_facts
 from otel_mlflow_context.facts.request import RequestFacts
-from otel_mlflow_context.mlflow_client import in_memory_trace
-from otel_mlflow_context.mlflow_client.sdk_internals import MANAGER_MODULE
+from otel_mlflow_context.mlflow_client.sdk import in_memory_trace
+from otel_mlflow_context.mlflow_client.sdk.internals import MANAGER_MODULE
 from otel_mlflow_context.mlflow_client.span_attributes import encoded
 from otel_mlflow_context.settings import current_settings
+
+if TYPE_CHECKING:
+    from otel_mlflow_context.mlflow_client.sdk.versions import VersionLinks
 
 _logger = logging.getLogger(__name__)
 
@@ -54,6 +57,8 @@ class MlflowContextSpanProcessor(SpanProcessor):
         source_type: "environment" - `mlflow.source.type` is the deployment environment where one
             is known; or "kind" - always LOCAL, NOTEBOOK or JOB.
         tags: write `mlflow.traceTag.<key>` attributes too, for traces that go through a Collector.
+        versions: link the traces that MLflow's SDK exports to the LoggedModel of their service,
+            version and commit, which is made at first sight. `MlflowSpanExporter` has the same.
 
     The defaults are the ``OTEL_MLFLOW_CONTEXT_*`` variables'.
 
@@ -73,7 +78,7 @@ class MlflowContextSpanProcessor(SpanProcessor):
     1.2.0
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # by name, each with a default
         self,
         resource: Resource | None = None,
         *,
@@ -81,6 +86,7 @@ class MlflowContextSpanProcessor(SpanProcessor):
         trace_boundary: str | None = None,
         source_type: str | None = None,
         tags: bool | None = None,
+        versions: bool | None = None,
     ) -> None:
         if not isinstance(resource, (Resource, type(None))):
             raise ValueError(  # noqa: TRY004
@@ -91,6 +97,7 @@ class MlflowContextSpanProcessor(SpanProcessor):
             trace_boundary=trace_boundary,
             source_type=source_type,
             tags=tags,
+            versions=versions,
         )
         self._request_facts = RequestFacts(self._settings)
         self._given = resource
@@ -103,6 +110,7 @@ class MlflowContextSpanProcessor(SpanProcessor):
         # Span ids of open root spans whose in-memory traces MLflow's processor, behind this one,
         # may add after our `on_start`.
         self._pending: set[int] = set()
+        self._links: VersionLinks | None = None
         self._enabled = True
         self._failed = False
 
@@ -135,7 +143,8 @@ class MlflowContextSpanProcessor(SpanProcessor):
             self._log_once(error)
 
     def on_end(self, span: ReadableSpan) -> None:
-        if not (ACTIVE_TRACES.enabled or self._pending):
+        links = self._links
+        if not (ACTIVE_TRACES.enabled or self._pending or links):
             return
         parent = span.parent
         if parent is not None and not parent[_IS_REMOTE]:
@@ -145,13 +154,18 @@ class MlflowContextSpanProcessor(SpanProcessor):
                 ACTIVE_TRACES.remove(span)
             if span.context.span_id in self._pending:
                 self._pending.discard(span.context.span_id)
-                in_memory_trace.update_on_end(span, self._settings.metadata_keys)
+                in_memory_trace.update_on_end(span, self._settings.metadata_keys, links)
+            if links is not None:
+                links.end(span.context.span_id)
         except Exception as error:
             self._log_once(error)
 
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002
-        """Nothing to flush. True, without which older SDKs do not flush the processors behind."""
-        return True
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Wait until the traces that have ended are linked to their versions, where that is asked.
+
+        True where nothing is left, without which older SDKs do not flush the processors behind.
+        """
+        return self._links is None or self._links.flush(timeout_millis / 1_000)
 
     def disable(self) -> None:
         """Do nothing from now on. OpenTelemetry cannot remove a processor from its provider."""
@@ -167,7 +181,7 @@ class MlflowContextSpanProcessor(SpanProcessor):
         is_in_memory = False
         if MANAGER_MODULE in sys.modules:
             facts, is_in_memory = in_memory_trace.update_on_start(
-                span, facts, declared, sets_metadata=sets_metadata
+                span, facts, declared, sets_metadata=sets_metadata, links=self._version_links()
             )
             if not is_in_memory and span.parent is None and len(self._pending) < _MAX_PENDING:
                 self._pending.add(span.context.span_id)
@@ -176,6 +190,13 @@ class MlflowContextSpanProcessor(SpanProcessor):
         if is_in_memory:
             facts = encoded(facts)
         return {key: value for key, value in facts.items() if key not in present}
+
+    def _version_links(self) -> VersionLinks | None:
+        if self._links is None and self._settings.versions:
+            from otel_mlflow_context.mlflow_client.sdk.versions import VersionLinks
+
+            self._links = VersionLinks()
+        return self._links
 
     def _process_facts(self, resource: Resource) -> dict[str, str]:
         if self._given is not None:

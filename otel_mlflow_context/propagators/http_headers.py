@@ -39,7 +39,7 @@ def outgoing_headers(url: str, headers: Mapping[str, str] | None = None) -> dict
     ...     outgoing_headers("http://localhost:8001/search")
     {'baggage': 'session.id=s-1'}
     """
-    from otel_mlflow_context.mlflow_client import sdk_internals
+    from otel_mlflow_context.mlflow_client.sdk import internals as sdk_internals
 
     result = {key: value for key, value in (headers or {}).items() if key.lower() != "baggage"}
     mlflow_headers = _of_mlflow("get_tracing_context_headers_for_http_request")

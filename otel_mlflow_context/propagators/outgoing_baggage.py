@@ -53,7 +53,7 @@ def _with_facts(context: Context) -> Context:
     """
     # Imported here: an application that only reads headers does without MLflow's internals.
     from otel_mlflow_context.context.active_traces import ACTIVE_TRACES
-    from otel_mlflow_context.mlflow_client.sdk_internals import active_trace_id
+    from otel_mlflow_context.mlflow_client.sdk.internals import active_trace_id
     from otel_mlflow_context.mlflow_client.span_attributes import decoded
 
     trace_id = get_current_span(context).get_span_context().trace_id

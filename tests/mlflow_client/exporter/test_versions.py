@@ -17,7 +17,7 @@ from servers import Front
 from shared import shared_mlflow_server
 
 from otel_mlflow_context import MlflowContextSpanProcessor, MlflowSpanExporter
-from otel_mlflow_context.mlflow_client.http import logged_models
+from otel_mlflow_context.mlflow_client import logged_models
 
 COMMIT = "9f1c3aa0" * 5
 SHOP = {
@@ -29,10 +29,11 @@ SHOP = {
 TOGETHER = textwrap.dedent(
     """
     import sys, time
-    from otel_mlflow_context.mlflow_client.http.logged_models import LoggedModels
+    from otel_mlflow_context.mlflow_client.http.logged_models import RestCalls
     from otel_mlflow_context.mlflow_client.http.rest import Client, ServerUnavailable, server_from
+    from otel_mlflow_context.mlflow_client.logged_models import LoggedModels
 
-    models = LoggedModels(Client(server_from({}, sys.argv[1]), connections=1))
+    models = LoggedModels(RestCalls(Client(server_from({}, sys.argv[1]), connections=1)))
     print("ready", flush=True)
     sys.stdin.readline()
     metadata = {"service_name": "shop", "app_version": "2"}

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanContext
 from packaging.version import Version
 
-from otel_mlflow_context.mlflow_client import sdk_internals
+from otel_mlflow_context.mlflow_client.sdk import internals as sdk_internals
 
 MLFLOW = Version(mlflow.__version__)
 MLFLOWS = [name for name in sdk_internals.PRIVATE_NAMES if name[0].startswith("mlflow.")]

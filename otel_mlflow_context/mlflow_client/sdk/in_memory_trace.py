@@ -7,7 +7,7 @@ metadata is a plain dict until then.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.sdk.trace import ReadableSpan, Span
 
@@ -18,7 +18,7 @@ from otel_mlflow_context.facts.metadata import (
 )
 from otel_mlflow_context.facts.request import apply_user_id_setting
 from otel_mlflow_context.facts.values import request_value
-from otel_mlflow_context.mlflow_client import sdk_internals
+from otel_mlflow_context.mlflow_client.sdk import internals as sdk_internals
 from otel_mlflow_context.mlflow_client.span_attributes import decoded, encoded
 from otel_mlflow_context.semconv import (
     GIT_METADATA,
@@ -31,6 +31,9 @@ from otel_mlflow_context.semconv import (
 )
 from otel_mlflow_context.settings import current_settings
 
+if TYPE_CHECKING:
+    from otel_mlflow_context.mlflow_client.sdk.versions import VersionLinks
+
 _MAX_ENTRIES: Final = 200
 """Of a trace's metadata, by many updates; no single one comes near."""
 # What MLflow detects itself (mlflow/tracing/utils/environment.py).
@@ -38,7 +41,12 @@ _DETECTED_BY_MLFLOW: Final = GIT_METADATA | {MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_T
 
 
 def update_on_start(
-    span: Span, facts: Mapping[str, str], declared: tuple[str, ...], *, sets_metadata: bool
+    span: Span,
+    facts: Mapping[str, str],
+    declared: tuple[str, ...],
+    *,
+    sets_metadata: bool,
+    links: VersionLinks | None = None,
 ) -> tuple[Mapping[str, str], bool]:
     """Write facts to the in-memory trace of a span that starts, where there is one already.
 
@@ -54,11 +62,15 @@ def update_on_start(
     with sdk_internals.in_memory_trace(span.context.trace_id) as trace:
         if trace is not None and sets_metadata and not sdk_internals.is_remote(trace):
             metadata = _merge(trace.info, metadata_from_attributes(facts, declared))
+            if links is not None:
+                metadata |= links.link(span.context.span_id, trace.info)
             facts = merge_facts(facts, attributes_from_metadata(metadata, declared))
         return facts, trace is not None
 
 
-def update_on_end(span: ReadableSpan, declared: tuple[str, ...]) -> None:
+def update_on_end(
+    span: ReadableSpan, declared: tuple[str, ...], links: VersionLinks | None = None
+) -> None:
     """Write the facts of a root span that has ended to its in-memory trace, and the trace's back.
 
     For a trace that was not there in `update_on_start`, because MLflow's processor comes after
@@ -69,6 +81,8 @@ def update_on_end(span: ReadableSpan, declared: tuple[str, ...]) -> None:
             return
         facts = metadata_from_attributes(decoded(span.attributes or {}), declared)
         metadata = _merge(trace.info, facts)
+        if links is not None:
+            metadata |= links.link(span.context.span_id, trace.info)
     attributes = encoded(attributes_from_metadata(metadata, declared))
     sdk_internals.set_attributes_after_end(span, attributes)
 

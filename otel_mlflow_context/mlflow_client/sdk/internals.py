@@ -13,6 +13,7 @@ import sys
 import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from http import HTTPStatus
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,6 +39,9 @@ PRIVATE_NAMES: Final = (
     (MANAGER_MODULE, "InMemoryTraceManager.get_trace"),
     ("mlflow.tracing.utils.environment", "resolve_env_metadata"),
     ("mlflow.tracing.context", "get_configured_trace_metadata"),
+    ("mlflow.tracing.client", "TracingClient.store"),
+    ("mlflow.store.tracking.rest_store", "RestStore.deprecated_end_trace_v2"),
+    ("mlflow.store.tracking.sqlalchemy_store", "SqlAlchemyStore.deprecated_end_trace_v2"),
     ("mlflow.tracing.processor.otel", "OtelSpanProcessor"),
     ("opentelemetry.sdk.trace", "TracerProvider._active_span_processor._span_processors"),
     ("opentelemetry.sdk.trace", "ReadableSpan._attributes._dict"),
@@ -105,6 +109,42 @@ def _result_of(module: str, name: str) -> Mapping[str, Any]:
 def set_attributes_after_end(span: ReadableSpan, attributes: Mapping[str, str]) -> None:
     """Change a span that has ended, before MLflow's processor takes it for export."""
     span._attributes._dict.update(attributes)  # type: ignore[union-attr]  # noqa: SLF001
+
+
+# --- Traces that are stored ----------------------------------------------------------------------
+
+
+def stored_trace_info(tracking_uri: str, trace_id: str) -> Any:
+    """The `TraceInfo` of a trace that has ended, with all its metadata; None before that."""
+    from mlflow.entities.trace_state import TraceState
+    from mlflow.exceptions import MlflowException
+
+    try:
+        info = _store(tracking_uri).get_trace_info(trace_id)
+    except MlflowException as error:
+        if error.get_http_status_code() != HTTPStatus.NOT_FOUND:
+            raise
+        return None
+    return None if info.state == TraceState.IN_PROGRESS else info
+
+
+def add_stored_metadata(tracking_uri: str, info: Any, metadata: Mapping[str, str]) -> None:
+    """Add metadata to a trace that is stored, by the one call that changes nothing else of it."""
+    from mlflow.entities.trace_status import TraceStatus
+
+    _store(tracking_uri).deprecated_end_trace_v2(
+        request_id=info.trace_id,
+        timestamp_ms=info.request_time + (info.execution_duration or 0),
+        status=TraceStatus.from_state(info.state),
+        request_metadata=dict(metadata),
+        tags={},
+    )
+
+
+def _store(tracking_uri: str) -> Any:
+    from mlflow.tracing.client import TracingClient
+
+    return TracingClient(tracking_uri).store
 
 
 # --- The processor in every provider that MLflow makes -------------------------------------------
