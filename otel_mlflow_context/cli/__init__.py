@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Final
 
-from otel_mlflow_context.cli import backfill, compare, history, show, stamp, verify
+from otel_mlflow_context.cli import backfill, compare, history, show, stamp, verify, versions
 from otel_mlflow_context.cli.console import PROGRAM
 
-_COMMANDS: Final = (show, stamp, verify, compare, history, backfill)
+_COMMANDS: Final = (show, stamp, verify, compare, history, versions, backfill)
 """Each has `add_to`, which adds its arguments, and `run`, which imports what it needs."""
 
 

@@ -21,6 +21,9 @@ exporter, or by a Collector. Their facts are read from the attributes of the roo
 span (which MlflowContextSpanProcessor wrote) and, from MLflow 3.14 on, from the
 tags that the resource attributes became (service.version, ...).
 
+With --versions, traces are linked to the LoggedModel of their service, version
+and commit too, for MLflow's pages of versions.
+
 What a trace has is left as it is, so that a second run finds nothing to do.
 Traces in progress are left alone. The server, the credentials and the
 experiment are MLflow's own variables (MLFLOW_TRACKING_URI,
@@ -30,6 +33,7 @@ _EPILOG: Final = """\
 examples:
   $ otel-mlflow-context backfill --experiment qa --since 7d --dry-run
   $ otel-mlflow-context backfill --experiment qa --filter "status = 'ERROR'"
+  $ otel-mlflow-context backfill --experiment qa --versions
 
 exit status: 0; 1 when some traces could not be written (which and why is on
 stderr); 2 when nothing could be read, for wrong usage, or when the extra is not
@@ -65,6 +69,11 @@ def add_to(commands: Commands) -> argparse.ArgumentParser:
         help="more attributes of the root span or the resource to write, comma-separated",
     )
     parser.add_argument(
+        "--versions",
+        action="store_true",
+        help="link traces to the LoggedModel of their version, which is made if need be",
+    )
+    parser.add_argument(
         "--dry-run", action="store_true", help="print what is missing, and write nothing"
     )
     parser.add_argument("--json", action="store_true", help="the result as JSON, for machines")
@@ -92,6 +101,7 @@ def run(options: argparse.Namespace) -> int:
             filter_string=options.filter,
             since=options.since,
             metadata_keys=options.metadata_keys,
+            versions=options.versions,
             dry_run=options.dry_run,
             timeout=options.timeout,
         ):
@@ -119,8 +129,10 @@ def run(options: argparse.Namespace) -> int:
 
 def _print(changes: Iterable[Change]) -> None:
     for change in changes:
-        metadata = ", ".join(f"{key}={value}" for key, value in change.metadata.items())
-        sys.stdout.write(f"{change.trace_id}  {metadata}\n")
+        items = [f"{key}={value}" for key, value in change.metadata.items()]
+        if change.version:
+            items.append(f"version {change.version}")
+        sys.stdout.write(f"{change.trace_id}  {', '.join(items)}\n")
 
 
 def _show(progress: Progress) -> None:

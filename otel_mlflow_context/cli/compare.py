@@ -50,7 +50,7 @@ pip install 'otel-mlflow-context[compare]'; 3 when there are fewer traces than
 """
 _PASSED: Final = (
     *("by", "baseline", "candidate", "where", "since", "experiment", "sample", "timeout"),
-    *("explain", "metrics", "better", "tolerance", "min_traces", "wait", "over_time"),
+    *("explain", "metrics", "better", "tolerance", "min_traces", "wait", "over_time", "log"),
 )
 """The options that are arguments of `compare_versions`."""
 _FORMATS: Final = ("table", "json", "csv", "html", "markdown", "junit", "github")

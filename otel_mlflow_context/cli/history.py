@@ -51,7 +51,7 @@ pip install 'otel-mlflow-context[compare]'
 """
 _PASSED: Final = (
     *("by", "where", "since", "experiment", "versions", "sample", "timeout"),
-    *("metrics", "better", "bisect", "repository"),
+    *("metrics", "better", "bisect", "repository", "log"),
 )
 """The options that are arguments of `version_history`."""
 _FORMATS: Final = ("table", "json", "csv", "html")

@@ -15,9 +15,9 @@ from otel_mlflow_context.cli.console import USAGE_ERROR, log_to_stderr, print_er
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from otel_mlflow_context.compare import Comparison, History
+    from otel_mlflow_context.compare import Comparison, History, LinkedVersions
 
-_Answer = TypeVar("_Answer", "Comparison", "History")
+_Answer = TypeVar("_Answer", "Comparison", "History", "LinkedVersions")
 _NOT_ENOUGH: Final = 3
 """The exit status when there are fewer traces than asked for."""
 
@@ -31,6 +31,11 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         help="the metadata key of the versions, or a fact's name: commit, environment, ... "
         "(default: app_version)",
     )
+    add_range(parser)
+
+
+def add_range(parser: argparse.ArgumentParser) -> None:
+    """Add the options on which traces, of which experiment."""
     parser.add_argument(
         "--where", default="", metavar="FILTER", help="a filter of MLflow's search, for all traces"
     )
@@ -68,12 +73,23 @@ def add_metrics(parser: argparse.ArgumentParser) -> None:
 def add_output(
     parser: argparse.ArgumentParser, forms: tuple[str, ...], about: str, *, worse: str
 ) -> None:
-    """Add the options on the result; the first form is the default. `worse` is when it fails."""
+    """Add the options on the result and its verdict. `worse` is when the command fails."""
+    add_result(parser, forms, about)
+    parser.add_argument("--fail-on", choices=("worse",), help=f"end with status 1 when {worse}")
+    parser.add_argument(
+        "--log",
+        action="store_true",
+        help="write the numbers as metrics of the versions' LoggedModels, by a new run, and the "
+        "verdict as their tag otel_mlflow_context.verdict",
+    )
+
+
+def add_result(parser: argparse.ArgumentParser, forms: tuple[str, ...], about: str) -> None:
+    """Add the options on the result; the first form is the default."""
     parser.add_argument("--format", choices=forms, default=forms[0], help=about)
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="where to write it (default: stdout)"
     )
-    parser.add_argument("--fail-on", choices=("worse",), help=f"end with status 1 when {worse}")
     parser.add_argument(
         "--timeout",
         type=seconds,

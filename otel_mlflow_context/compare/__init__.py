@@ -15,6 +15,8 @@ from otel_mlflow_context.compare.history.result import (
 )
 from otel_mlflow_context.compare.history.version_history import History, version_history
 from otel_mlflow_context.compare.metrics import Latency
+from otel_mlflow_context.compare.models.listing import LinkedVersions, linked_versions
+from otel_mlflow_context.compare.models.result import LinkedVersion
 from otel_mlflow_context.compare.pipeline.waiting import NotEnoughTraces
 from otel_mlflow_context.compare.result import Bucket, Change, Difference, Group, Judged, Verdict
 from otel_mlflow_context.compare.sources.base import CannotCompare
@@ -45,4 +47,7 @@ __all__ = [
     "LevelShift",
     "Bisection",
     "Commit",
+    "linked_versions",
+    "LinkedVersions",
+    "LinkedVersion",
 ]

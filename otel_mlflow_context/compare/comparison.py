@@ -12,6 +12,7 @@ from otel_mlflow_context.compare.explain.reading import explain_groups
 from otel_mlflow_context.compare.explain.result import Explanation
 from otel_mlflow_context.compare.groups import measure, with_time_intervals
 from otel_mlflow_context.compare.metrics import METRICS
+from otel_mlflow_context.compare.models.log import log_groups
 from otel_mlflow_context.compare.notes import notes_of
 from otel_mlflow_context.compare.pipeline.waiting import wait_for
 from otel_mlflow_context.compare.quality.choosing import check, chosen
@@ -88,6 +89,7 @@ def compare_versions(  # noqa: PLR0913  # a question has many parts
     wait: str | timedelta | None = None,
     explain: bool = False,
     over_time: bool = True,
+    log: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Comparison:
     """Compare groups of traces with a baseline: errors, latency, tokens, cost, assessments, users.
@@ -124,6 +126,8 @@ def compare_versions(  # noqa: PLR0913  # a question has many parts
         explain: find out where the difference comes from, by `sample` traces of each group with
             their spans (by default 2,000).
         over_time: measure each time interval too, for the charts of `as_html` and for `as_dict`.
+        log: write the numbers as metrics of the LoggedModels that the groups' traces are linked to,
+            by a new run, and the verdicts as their tag ``otel_mlflow_context.verdict``.
         progress: is called with the group whose traces are read, how many were, and of how many.
 
     Raises:
@@ -172,6 +176,10 @@ def compare_versions(  # noqa: PLR0913  # a question has many parts
                 report=report,
             )
             notes += more
+        differences = tuple(judge(groups[0], groups[1:], rows))
+        if log:
+            verdicts = {it.value: (it.verdict, f"beside {baseline}") for it in differences}
+            notes += tuple(log_groups(selection, groups, verdicts))
     return Comparison(
         by=selection.key,
         where=where,
@@ -181,7 +189,7 @@ def compare_versions(  # noqa: PLR0913  # a question has many parts
         aggregated=why_not is None,
         level=LEVEL,
         groups=tuple(groups),
-        differences=tuple(judge(groups[0], groups[1:], rows)),
+        differences=differences,
         notes=notes_of(groups, why_not) + notes_on_quality(groups, rows, LEVEL) + notes,
         metrics=rows,
         explanations=explanations,

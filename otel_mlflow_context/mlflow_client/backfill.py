@@ -10,12 +10,14 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any, Final
 
 from otel_mlflow_context.facts.span_metadata import metadata_from_span
+from otel_mlflow_context.facts.version import version_of
+from otel_mlflow_context.mlflow_client.http.logged_models import RestCalls
 from otel_mlflow_context.mlflow_client.http.rest import (
     Client,
     RequestRejected,
@@ -23,8 +25,9 @@ from otel_mlflow_context.mlflow_client.http.rest import (
     TraceUpdate,
     server_from,
 )
+from otel_mlflow_context.mlflow_client.logged_models import LoggedModels
 from otel_mlflow_context.mlflow_client.time_range import start_of
-from otel_mlflow_context.semconv import GIT_METADATA, MLFLOW_CLIENT_REQUEST_ID
+from otel_mlflow_context.semconv import GIT_METADATA, MLFLOW_CLIENT_REQUEST_ID, MLFLOW_MODEL_ID
 from otel_mlflow_context.settings import Settings, current_settings
 from otel_mlflow_context.settings import environment_variables as env
 
@@ -33,6 +36,7 @@ _MAX_RESULTS: Final = 500
 _PAGE: Final = 50
 """Traces that are read, with their spans, at once: their ids are in one URL."""
 _WORKERS: Final = 8
+_MAX_VERSIONS: Final = 10_000
 _ENDED: Final = ("OK", "ERROR")
 _NS_PER_MS: Final = 1_000_000
 _NS_PER_S: Final = 1_000_000_000
@@ -51,6 +55,8 @@ class Change:
     """With the client request id, where that is missing too."""
     info: Mapping[str, Any]
     """The trace info, as MLflow's REST API has it."""
+    version: str | None = None
+    """The name of the LoggedModel to which it is to be linked."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,7 @@ def backfill(  # noqa: PLR0913  # by name, each with a default
     filter_string: str = "",
     since: str | None = None,
     metadata_keys: str | Sequence[str] | None = None,
+    versions: bool = False,
     dry_run: bool = False,
     timeout: float = 60.0,
 ) -> Iterator[Progress]:
@@ -93,6 +100,8 @@ def backfill(  # noqa: PLR0913  # by name, each with a default
         filter_string: of MLflow's search: only these traces.
         since: only traces of this time: ``7d``, ``12h``, ``30m``, or a time of ISO 8601.
         metadata_keys: more attributes of the root span, or of the resource, to write.
+        versions: link traces to the LoggedModel of their service, version and commit, which is
+            made where there is none.
         dry_run: nothing is written.
         timeout: seconds to wait for each answer of the server.
 
@@ -116,6 +125,7 @@ def backfill(  # noqa: PLR0913  # by name, each with a default
         # All of them first: what is written could make a trace leave the filter, and the next
         # page begin too late.
         ids = list(_trace_ids(call, experiment_id, " AND ".join(it for it in terms if it.strip())))
+        models = LoggedModels(RestCalls(client), _MAX_VERSIONS) if versions else None
         sets_ids = client.sets_request_ids(time.monotonic() + timeout)
         for start in range(0, len(ids), _PAGE):
             page = ids[start : start + _PAGE]
@@ -123,7 +133,12 @@ def backfill(  # noqa: PLR0913  # by name, each with a default
             traces = answer.get("traces") or []
             ended = [trace for trace in traces if trace["trace_info"]["state"] in _ENDED]
             changes = [_change(trace, settings, sets_request_ids=sets_ids) for trace in ended]
-            changes = [change for change in changes if change.metadata]
+            if models is not None:
+                changes = [_with_version(change) for change in changes]
+                if not dry_run:
+                    until = time.monotonic() + timeout
+                    changes = [_linked(change, models, experiment_id, until) for change in changes]
+            changes = [it for it in changes if it.metadata or (dry_run and it.version)]
             yield Progress(
                 traces=len(ids),
                 seen=start + len(page),
@@ -212,6 +227,22 @@ def _change(trace: Mapping[str, Any], settings: Settings, *, sets_request_ids: b
         if key not in present and not (has_git and key in GIT_METADATA)
     }
     return Change(info["trace_id"], missing, info)
+
+
+def _metadata(change: Change) -> dict[str, str]:
+    """All metadata that the trace will have."""
+    return {**(change.info.get("trace_metadata") or {}), **change.metadata}
+
+
+def _with_version(change: Change) -> Change:
+    version = version_of(_metadata(change))
+    return replace(change, version=version and version.name)
+
+
+def _linked(change: Change, models: LoggedModels, experiment_id: str, deadline: float) -> Change:
+    model_id = models.link(_metadata(change), experiment_id, deadline)
+    link = {MLFLOW_MODEL_ID: model_id} if model_id else {}
+    return replace(change, metadata={**change.metadata, **link})
 
 
 def _entry_span(spans: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

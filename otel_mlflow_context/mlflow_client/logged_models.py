@@ -20,8 +20,6 @@ _SETTLING: Final = 1.0
 _POLL: Final = 0.25
 _PAUSE: Final = 10.0
 """Seconds without a call after one that had no answer: other metadata is written meanwhile."""
-_MAX_VERSIONS: Final = 100
-"""Of a process: traces that name more are not linked."""
 
 
 _Key = tuple[str, tuple[tuple[str, str], ...]]
@@ -64,10 +62,15 @@ class LoggedModels:
     MLflow has nothing that makes a model unique. Processes that find none make one each, wait until
     all see all, and agree on the first that is ready, or else make the oldest ready; each deletes
     its own when it is another.
+
+    Args:
+        calls: to MLflow.
+        max_versions: traces that name more are not linked.
     """
 
-    def __init__(self, calls: LoggedModelCalls) -> None:
+    def __init__(self, calls: LoggedModelCalls, max_versions: int = 100) -> None:
         self._calls = calls
+        self._max_versions = max_versions
         self._lock = threading.Lock()
         self._found: dict[_Key, str | None] = {}
         self._made: dict[_Key, str] = {}
@@ -88,7 +91,7 @@ class LoggedModels:
         key = (experiment_id, version.identity)
         with self._lock:
             if key not in self._found:
-                if len(self._found) == _MAX_VERSIONS:
+                if len(self._found) == self._max_versions:
                     return None
                 if time.monotonic() < self._paused_until:
                     raise ServerUnavailable("LoggedModels are not available")

@@ -51,7 +51,7 @@ class Settings:
     """Write the process facts as tags of MLflow runs too."""
     versions: bool = False
     """Link traces to a LoggedModel of their service, version and commit, which is made at first
-    sight: MLflow's pages of versions read it. Of the exporter `mlflow` and of the server plugin."""
+    sight: MLflow's pages of versions read it."""
     request_headers: Mapping[str, str] = field(
         default_factory=lambda: {
             SESSION_ID: "X-Session-ID",

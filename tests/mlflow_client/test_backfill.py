@@ -114,6 +114,30 @@ def test_the_facts_of_root_spans_become_metadata_and_nothing_else_changes(
     assert (found["traces"], found["changed"]) == (3, 0)
 
 
+def test_traces_are_linked_to_their_versions(server, experiment, plain, backfill, traces):
+    for version in ("1", "2", "1"):
+        resource = Resource({"service.name": "qa", "service.version": version})
+        plain.ask({}, MlflowContextSpanProcessor(resource))
+    assert counts(backfill("--json"))["changed"] == 3
+
+    printed = backfill("--versions", "--dry-run").stdout
+    assert [line.split("  ")[1:] for line in printed.splitlines()[:-1]] == [
+        [f"version qa-{version}"] for version in ("1", "2", "1")
+    ]
+    assert printed.endswith("3 traces, 3 to change\n")
+    assert list(mlflow.MlflowClient(server.uri).search_logged_models([plain.experiment])) == []
+
+    assert counts(backfill("--json", "--versions"))["changed"] == 3
+    models = {
+        model.model_id: model.name
+        for model in mlflow.MlflowClient(server.uri).search_logged_models([plain.experiment])
+    }
+    assert sorted(models.values()) == ["qa-1", "qa-2"]
+    stored = [trace.info.trace_metadata for trace in traces(server.uri, experiment)]
+    assert [models[metadata["mlflow.modelId"]] for metadata in stored] == ["qa-1", "qa-2", "qa-1"]
+    assert counts(backfill("--json", "--versions"))["changed"] == 0
+
+
 @pytest.mark.skipif(Version("3.14") > MLFLOW, reason="keeps no resource attributes")
 def test_the_facts_of_a_resource_become_metadata(server, experiment, plain, backfill, traces):
     plain.ask(

@@ -19,6 +19,7 @@ from otel_mlflow_context.compare.history.result import ChangePoint, LevelShift, 
 from otel_mlflow_context.compare.history.series import Series
 from otel_mlflow_context.compare.history.versions import Seen, seen
 from otel_mlflow_context.compare.metrics import METRICS, Metric
+from otel_mlflow_context.compare.models.log import log_groups
 from otel_mlflow_context.compare.quality.choosing import check, chosen
 from otel_mlflow_context.compare.quality.measuring import measure_assessments
 from otel_mlflow_context.compare.quality.notes import problems_of, unequally_judged
@@ -84,6 +85,7 @@ def version_history(  # noqa: PLR0913  # a question has many parts
     better: Mapping[str, str] | None = None,
     bisect: bool = False,
     repository: str | Path | None = None,
+    log: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> History:
     """Measure the versions one after another, and find where a change happened.
@@ -108,6 +110,8 @@ def version_history(  # noqa: PLR0913  # a question has many parts
         better: what is better, as in `compare_versions`.
         bisect: find the commits between which each change happened.
         repository: a folder of the checkout; by default the working directory.
+        log: write the numbers as metrics of the LoggedModels that the versions' traces are linked
+            to, by a new run, and what changed as their tag ``otel_mlflow_context.verdict``.
         progress: is called with the version whose traces are read, how many were, and of how many.
 
     Raises:
@@ -143,8 +147,11 @@ def version_history(  # noqa: PLR0913  # a question has many parts
         )
         if why_not is None:
             groups = [with_percentile_intervals(selection, it) for it in groups]
-    rows = chosen((*METRICS, *of_assessments), groups, metrics, better, {})
-    points, untestable = find_changes(groups, rows)
+        rows = chosen((*METRICS, *of_assessments), groups, metrics, better, {})
+        points, untestable = find_changes(groups, rows)
+        if log:
+            verdicts = {it.value: (it.verdict, "from here on") for it in points}
+            notes += log_groups(selection, groups, verdicts)
     found_versions = tuple(_version(it) for it in in_order)
     if bisect:
         points = [_bisected(it, found_versions, checkout) for it in points]

@@ -103,6 +103,15 @@ class Experiment:
     name: str
 
 
+@dataclass(frozen=True)
+class ModelNumbers:
+    """What is logged to a LoggedModel."""
+
+    model_id: str
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+
+
 class Source(Protocol):
     """A store of traces. Each call raises `CannotCompare` where it fails."""
 
@@ -146,6 +155,20 @@ class Source(Protocol):
 
     def trace_link(self, experiment: Experiment, trace_id: str) -> str | None:
         """The address of a trace in MLflow's UI; None where there is no server."""
+        ...
+
+    def has_model(self, experiment: Experiment, model_id: str) -> bool:
+        """Whether a LoggedModel of that id is in the experiment."""
+        ...
+
+    def log(
+        self,
+        experiment: Experiment,
+        run_name: str,
+        params: Mapping[str, str],
+        numbers: Sequence[ModelNumbers],
+    ) -> str:
+        """Write metrics and tags of LoggedModels by a new run, with params; returns its id."""
         ...
 
     def close(self) -> None: ...

@@ -15,6 +15,7 @@ from otel_mlflow_context.compare.sources.base import (
     Aggregate,
     CannotCompare,
     Experiment,
+    ModelNumbers,
     NoAggregation,
     Point,
     Trace,
@@ -34,6 +35,7 @@ _FIRST_ANSWER: Final = 10.0
 """The seconds in which a server that is there has answered which experiment it is."""
 _UNKNOWN: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
 _UNAUTHORIZED: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+_MODELS: Final = "/api/2.0/mlflow/logged-models"
 _LISTED: Final = 10
 _MS_PER_S: Final = 1_000
 
@@ -140,6 +142,53 @@ class ServerSource:
         query = urlencode({"selectedEvaluationId": trace_id})
         return f"{self.name}/#/experiments/{quote(experiment.id)}/traces?{query}"
 
+    def has_model(self, experiment: Experiment, model_id: str) -> bool:
+        try:
+            answer = self._call("GET", f"{_MODELS}/{quote(model_id, safe='')}", {})
+            return str(answer["model"]["info"]["experiment_id"]) == experiment.id
+        except (RequestRejected, KeyError, TypeError, AttributeError):
+            return False
+
+    def log(
+        self,
+        experiment: Experiment,
+        run_name: str,
+        params: Mapping[str, str],
+        numbers: Sequence[ModelNumbers],
+    ) -> str:
+        path, now_ms = "/api/2.0/mlflow/", time.time_ns() // 1_000_000
+        run = {"experiment_id": experiment.id, "run_name": run_name, "start_time": now_ms}
+        try:
+            created = self._call("POST", f"{path}runs/create", run)
+            run_id = str(created["run"]["info"]["run_id"])
+            body = {"run_id": run_id, "params": _pairs(params)}
+            self._call("POST", f"{path}runs/log-batch", body)
+            for it in numbers:
+                metrics = [
+                    {"key": key, "value": value, "timestamp": now_ms, "model_id": it.model_id}
+                    for key, value in it.metrics.items()
+                ]
+                body = {"run_id": run_id, "metrics": metrics}
+                self._call("POST", f"{path}runs/log-batch", body)
+                if it.tags:
+                    tags = {"tags": _pairs(it.tags)}
+                    self._call("PATCH", f"{_MODELS}/{quote(it.model_id, safe='')}/tags", tags)
+            ended = {"run_id": run_id, "status": "FINISHED", "end_time": now_ms}
+            self._call("POST", f"{path}runs/update", ended)
+        except RequestRejected as refused:
+            raise self._not_logged(refused) from None
+        except (KeyError, TypeError, AttributeError):
+            raise self._no_mlflow() from None
+        return run_id
+
+    def _not_logged(self, refused: RequestRejected) -> CannotCompare:
+        if refused.status in _UNAUTHORIZED:
+            return CannotCompare(
+                f"{self.name} does not let you log metrics ({refused}): it needs a user with EDIT "
+                "permission on the experiment"
+            )
+        return CannotCompare(f"{self.name} does not take the metrics ({refused})")
+
     def close(self) -> None:
         self._client.close()
 
@@ -177,6 +226,10 @@ class ServerSource:
             f"what answers at {self.name} is no MLflow server, but perhaps a login page: correct "
             f"{env.MLFLOW_TRACKING_URI} (http or https? a path?)"
         )
+
+
+def _pairs(values: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"key": key, "value": value} for key, value in values.items()]
 
 
 def _aggregation(name: str) -> dict[str, Any]:

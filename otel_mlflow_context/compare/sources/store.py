@@ -5,7 +5,7 @@ Aggregation is private API of MLflow, from 3.10 on; where it is not there, `NoAg
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from mlflow.exceptions import MlflowException
@@ -18,6 +18,7 @@ from otel_mlflow_context.compare.sources.base import (
     Aggregate,
     CannotCompare,
     Experiment,
+    ModelNumbers,
     NoAggregation,
     Point,
     Trace,
@@ -110,6 +111,40 @@ class StoreSource:
     def trace_link(self, experiment: Experiment, trace_id: str) -> str | None:  # noqa: ARG002
         """None: a store has no UI."""
         return None
+
+    def has_model(self, experiment: Experiment, model_id: str) -> bool:
+        from mlflow import MlflowClient
+
+        try:
+            found = MlflowClient(self._uri).get_logged_model(model_id)
+        except MlflowException:
+            return False
+        return str(found.experiment_id) == experiment.id
+
+    def log(
+        self,
+        experiment: Experiment,
+        run_name: str,
+        params: Mapping[str, str],
+        numbers: Sequence[ModelNumbers],
+    ) -> str:
+        from mlflow import MlflowClient
+
+        client = MlflowClient(self._uri)
+        try:
+            run_id = str(client.create_run(experiment.id, run_name=run_name).info.run_id)
+            for key, value in params.items():
+                client.log_param(run_id, key, value)
+            for it in numbers:
+                for key, number in it.metrics.items():
+                    client.log_metric(run_id, key, number, model_id=it.model_id)
+                if it.tags:
+                    client.set_logged_model_tags(it.model_id, dict(it.tags))
+            client.set_terminated(run_id)
+        except Exception as error:
+            problem = f"{self.name} does not take the metrics: {_short(error)}"
+            raise CannotCompare(problem) from None
+        return run_id
 
     def close(self) -> None:
         """Nothing to do: MLflow caches its stores."""

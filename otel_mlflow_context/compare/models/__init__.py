@@ -1,0 +1,1 @@
+"""Versions as MLflow's LoggedModels: what there is of each."""
