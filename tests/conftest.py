@@ -10,9 +10,11 @@ import sys
 import textwrap
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import hypothesis
+import preloaded
 import pytest
 from server_fixtures import (
     any_server,
@@ -179,8 +181,7 @@ def store(empty_store: Path, tmp_path: Path) -> str:
 Run = Callable[..., Any]
 
 
-@pytest.fixture
-def run(repository: Path) -> Run:
+def _runs(repository: Path, start: Callable[..., Any]) -> Run:
     """Runs a program that git tracks in a process of its own, as `python app.py` in the repository.
 
     It returns what the program hands to `report`, and fails with the program's stderr.
@@ -196,16 +197,33 @@ def run(repository: Path) -> Run:
         (folder / "app.py").write_text(prelude + textwrap.dedent(code))
         if (folder / ".git").exists():
             track(folder, "app.py")
-        result = subprocess.run(
-            [sys.executable, "app.py"],
-            cwd=folder,
-            env=_environment(PYTHONPATH=str(ROOT), **(environment or {})),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert result.returncode == 0, result.stderr
+        env = _environment(PYTHONPATH=str(ROOT), **(environment or {}))
+        with (folder.parent / "stdout").open("wb") as stdout, TemporaryFile() as stderr:
+            process = start(["app.py"], cwd=folder, env=env, stdout=stdout, stderr=stderr)
+            status = process.wait(120)
+            stderr.seek(0)
+            assert status == 0, stderr.read().decode()
         return json.loads(report.read_text())
 
     return run
+
+
+@pytest.fixture
+def run(run_anew: Run) -> Run:
+    """Runs programs. Where all import mlflow, as `run_with_mlflow`."""
+    return run_anew
+
+
+@pytest.fixture
+def run_anew(repository: Path) -> Run:
+    """Runs programs, each in a new process."""
+    return _runs(
+        repository,
+        lambda arguments, **options: subprocess.Popen([sys.executable, *arguments], **options),
+    )
+
+
+@pytest.fixture
+def run_with_mlflow(repository: Path) -> Run:
+    """The same, in processes that have imported mlflow already: that takes seconds."""
+    return _runs(repository, preloaded.Process)

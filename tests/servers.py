@@ -17,7 +17,10 @@ import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+SHARED_FOLDER = "TESTS_SHARED_FOLDER"
+"""A variable in all processes of a test run: see `shared`."""
 
 
 def free_port() -> int:
@@ -38,7 +41,7 @@ class MlflowServer:
             self.uri += options[options.index("--static-prefix") + 1]
         self._log = (folder / "server.log").open("wb")
         self._command = [
-            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"),
+            *("-m", "mlflow", "server", "--host", "127.0.0.1"),
             *("--port", str(self.port), "--backend-store-uri", store),
             *("--artifacts-destination", str(folder / "artifacts"), "--workers", "1"),
             *options,
@@ -51,16 +54,10 @@ class MlflowServer:
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             **(environment or {}),
         }
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Any = None
 
     def start(self) -> None:
-        self._process = subprocess.Popen(
-            self._command,
-            env=self._environment,
-            stdout=self._log,
-            stderr=self._log,
-            start_new_session=True,
-        )
+        self._process = start_python(self._command, self._environment, self._log)
         for _ in range(1_800):  # a busy machine takes a minute for four workers
             try:
                 with urllib.request.urlopen(f"{self.uri}/health", timeout=1):
@@ -88,6 +85,17 @@ class MlflowServer:
     def close(self) -> None:
         self.stop()
         self._log.close()
+
+
+def start_python(arguments: list[str], environment: dict[str, str], log: IO[bytes]) -> Any:
+    """A process that has a group of its own; in a test run, with mlflow imported already."""
+    options: dict[str, Any] = {"env": environment, "stdout": log, "stderr": log}
+    if SHARED_FOLDER not in os.environ:
+        command = [sys.executable, *arguments]
+        return subprocess.Popen(command, start_new_session=True, **options)
+    from preloaded import Process
+
+    return Process(arguments, cwd=Path.cwd(), **options)
 
 
 class PostgreSQL:

@@ -14,11 +14,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from servers import MlflowServer, PostgreSQL
+from servers import SHARED_FOLDER, MlflowServer, PostgreSQL
 
-_FOLDER = "TESTS_SHARED_FOLDER"
 _kept: list[Any] = []
-"""Of this process: a process that is started must not be collected while it runs."""
 
 
 class Shared(SimpleNamespace):
@@ -29,12 +27,12 @@ class Shared(SimpleNamespace):
 
 def begin() -> None:
     """In the process that starts all others."""
-    os.environ[_FOLDER] = tempfile.mkdtemp(prefix="tests-shared-")
+    os.environ[SHARED_FOLDER] = tempfile.mkdtemp(prefix="tests-shared-")
 
 
 def end() -> None:
     """In the same process, when all others have ended."""
-    folder = Path(os.environ.pop(_FOLDER))
+    folder = Path(os.environ.pop(SHARED_FOLDER))
     for file in folder.glob("*.json"):
         made = json.loads(file.read_text())
         with contextlib.suppress(ProcessLookupError):  # it has ended by itself
@@ -45,9 +43,14 @@ def end() -> None:
     shutil.rmtree(folder)
 
 
+def keep(process: Any) -> None:
+    """Keep a process that is started: it must not be collected while it runs."""
+    _kept.append(process)
+
+
 def shared(name: str, make: Callable[[Path], dict[str, Any]]) -> Shared:
     """What `make` returned (values of JSON), which is called once, with a folder that stays."""
-    path = Path(os.environ[_FOLDER])
+    path = Path(os.environ[SHARED_FOLDER])
     with (path / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         file = path / f"{name}.json"
@@ -76,7 +79,7 @@ def shared_mlflow_server(
             uri = f"sqlite:///{folder / 'mlflow.db'}"
         server = MlflowServer(folder, uri, *options, environment=environment)
         server.start()
-        _kept.append(server)
+        keep(server)
         return {"uri": server.uri, "port": server.port, "group": server.group}
 
     return shared(name, make)

@@ -205,7 +205,7 @@ def _patch_when_imported() -> None:
 def _patch(module: ModuleType) -> None:
     import wrapt
 
-    if isinstance(getattr(module, "_get_span_processors", None), wrapt.ObjectProxy):
+    if isinstance(getattr(module, "_get_span_processors", None), wrapt.FunctionWrapper):
         return
     try:
         wrapt.wrap_function_wrapper(module, "_get_span_processors", _with_processor)

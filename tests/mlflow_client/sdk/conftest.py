@@ -6,6 +6,7 @@ import gzip
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -30,6 +31,12 @@ class Collector:
             for span in scope.spans
             if not span.parent_span_id
         ]
+
+
+@pytest.fixture
+def run(run_with_mlflow: Any) -> Any:
+    """Runs programs for which it is the same whether mlflow was imported before."""
+    return run_with_mlflow
 
 
 @pytest.fixture

@@ -53,8 +53,19 @@ report([read(), hasattr(provider._get_span_processors, "__wrapped__")])
     assert not wrapped
 
 
-def test_instrumenting_before_mlflow_is_imported_does_not_import_it(run: Any) -> None:
-    loaded = run(
+@pytest.mark.parametrize("first", [INSTRUMENT + "import mlflow", "import mlflow" + INSTRUMENT])
+def test_mlflows_provider_has_the_processor_once(run_anew: Any, first: str) -> None:
+    names = run_anew(
+        f"""{first}
+import mlflow.tracing.provider as provider
+report([type(it).__name__ for it in provider._get_span_processors()])
+"""
+    )
+    assert names.count("MlflowContextSpanProcessor") == 1
+
+
+def test_instrumenting_before_mlflow_is_imported_does_not_import_it(run_anew: Any) -> None:
+    loaded = run_anew(
         f"{INSTRUMENT}import sys\nreport([name for name in sys.modules if name == 'mlflow'])"
     )
     assert loaded == []

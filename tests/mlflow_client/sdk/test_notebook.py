@@ -4,10 +4,8 @@ import json
 import sys
 from pathlib import Path
 
-import nbformat
 import pytest
 from conftest import ROOT, git
-from nbclient import NotebookClient
 
 CELLS = """
 import sys, mlflow
@@ -32,6 +30,9 @@ print(json.dumps([trace.info.trace_metadata for trace in traces]))
 
 @pytest.mark.parametrize("told_by", ["jupyter", "vs code"])
 def test_a_trace_of_a_notebook_says_its_repository(repository, commit, store, tmp_path, told_by):
+    import nbformat  # it takes seconds
+    from nbclient import NotebookClient
+
     file = repository / "notebooks" / "eval.ipynb"
     file.parent.mkdir()
     cells = CELLS.format(root=str(ROOT), store=store)

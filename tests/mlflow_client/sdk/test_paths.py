@@ -55,9 +55,9 @@ def root_attributes(commit: str) -> dict[str, str]:
     ids=["before-import", "before-first-trace", "after-first-trace"],
 )
 def test_the_trace_has_every_fact(
-    run: Any, store: str, commit: str, program: str, mode: dict[str, str]
+    run_anew: Any, store: str, commit: str, program: str, mode: dict[str, str]
 ) -> None:
-    traces = run(
+    traces = run_anew(
         program + READ + REPORT,
         environment={"MLFLOW_TRACKING_URI": store, **DEPLOYMENT, **mode},
     )

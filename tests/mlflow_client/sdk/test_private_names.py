@@ -20,6 +20,8 @@ MLFLOW = Version(mlflow.__version__)
 MLFLOWS = [name for name in sdk_internals.PRIVATE_NAMES if name[0].startswith("mlflow.")]
 
 
+# Of MLflow's models, with the newest SQLAlchemy.
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
 @pytest.mark.parametrize(("module", "name"), MLFLOWS, ids=str)
 def test_mlflow_has(module: str, name: str) -> None:
     if module == "mlflow.tracing.context" and Version("3.10") > MLFLOW:

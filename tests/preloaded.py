@@ -1,0 +1,164 @@
+"""Programs in copies of a process that has imported mlflow already: its import takes seconds.
+
+A program runs as `python program ...` would run it, in a process of its own that is forked from
+the one that this file is when it is started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import runpy
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import IO, Any
+
+from shared import keep, shared
+
+_STATUS = struct.Struct("i")
+_PROGRAM = """
+import sys
+socket, sys.path[0] = sys.argv[1:]
+import preloaded
+preloaded.run(preloaded.serve(socket))
+"""
+
+
+class Process:
+    """A program that was started: its process id, and its exit status as `subprocess` has it."""
+
+    def __init__(
+        self,
+        arguments: list[str],
+        *,
+        cwd: Path,
+        env: dict[str, str],
+        stdout: IO[bytes],
+        stderr: IO[bytes],
+    ) -> None:
+        """Start `python` with arguments: a program's file, or ``-m`` and a module."""
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(str(shared("preloaded", _start).socket))
+        message = json.dumps([arguments, str(cwd), env]).encode()
+        self._socket.sendall(struct.pack("Q", len(message)) + message)
+        files = [stdout.fileno(), stderr.fileno()]
+        socket.send_fds(self._socket, [b"f"], files)
+        [self.pid] = _STATUS.unpack(self._received())
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        self._socket.settimeout(0)
+        with contextlib.suppress(BlockingIOError):
+            return self._status()
+        return None
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._socket.settimeout(timeout)
+        try:
+            return self._status()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.killpg(self.pid, signal.SIGKILL)
+            raise subprocess.TimeoutExpired("python", timeout or 0) from None
+
+    def _status(self) -> int:
+        if self.returncode is None:
+            self.returncode = os.waitstatus_to_exitcode(_STATUS.unpack(self._received())[0])
+            self._socket.close()
+        return self.returncode
+
+    def _received(self) -> bytes:
+        found = self._socket.recv(_STATUS.size)
+        assert len(found) == _STATUS.size, "the preloaded process has ended"
+        return found
+
+
+def _start(folder: Path) -> dict[str, Any]:
+    path = folder / "socket"
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM, path, Path(__file__).parent],
+            env={"PATH": os.environ["PATH"], "MLFLOW_DISABLE_TELEMETRY": "true"},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    keep(process)
+    while not path.exists():
+        assert process.poll() is None, (folder / "log").read_text()
+        time.sleep(0.05)
+    return {"socket": str(path), "group": process.pid}
+
+
+# --- The process that is forked -------------------------------------------------------------------
+
+
+def serve(path: str) -> list[str]:
+    """Fork a process for each program; in that one, return the program's arguments."""
+    import mlflow.store.tracking.sqlalchemy_store
+    import mlflow.tracing.trace_manager  # noqa: F401
+
+    # A program imports these itself: they know which program it is.
+    for name in [it for it in sys.modules if it.split(".")[0] == "otel_mlflow_context"]:
+        del sys.modules[name]
+    assert threading.active_count() == 1, threading.enumerate()
+    gc.collect()
+    gc.freeze()
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(f"{path}.new")
+    server.listen(64)
+    Path(f"{path}.new").rename(path)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while True:
+        connection, _ = server.accept()
+        if os.fork() == 0:
+            server.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            return _fork(connection)
+        connection.close()
+
+
+def _fork(connection: socket.socket) -> list[str]:
+    """Send the process id of a program, and its status when it has ended."""
+    [length] = struct.unpack("Q", connection.recv(8, socket.MSG_WAITALL))
+    message = connection.recv(length, socket.MSG_WAITALL)
+    _, (stdout, stderr), _, _ = socket.recv_fds(connection, 1, 2)
+    pid = os.fork()
+    if pid:
+        with contextlib.suppress(OSError):  # nobody waits for it
+            connection.sendall(_STATUS.pack(pid))
+            connection.sendall(_STATUS.pack(os.waitpid(pid, 0)[1]))
+        os._exit(0)
+    connection.close()
+    os.setsid()
+    os.dup2(stdout, 1)
+    os.dup2(stderr, 2)
+    arguments, cwd, env = json.loads(message)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(env)
+    return arguments
+
+
+def run(arguments: list[str]) -> None:
+    """Run a program as ``python`` does, in the module ``__main__`` of the process."""
+    sys.orig_argv[:] = [sys.executable, *arguments]
+    sys.path[:1] = ["", *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    if arguments[0] == "-m":
+        sys.argv = arguments[1:]
+        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+        return
+    sys.argv = arguments
+    sys.path[0] = str(Path(arguments[0]).parent.resolve())
+    main = sys.modules["__main__"]
+    main.__file__ = str(Path(arguments[0]).resolve())
+    code = compile(Path(arguments[0]).read_text(), main.__file__, "exec")
+    exec(code, main.__dict__)
