@@ -55,13 +55,15 @@ class Process:
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
-        self._socket.settimeout(0)
+        if self.returncode is None:
+            self._socket.settimeout(0)
         with contextlib.suppress(BlockingIOError):
             return self._status()
         return None
 
     def wait(self, timeout: float | None = None) -> int:
-        self._socket.settimeout(timeout)
+        if self.returncode is None:
+            self._socket.settimeout(timeout)
         try:
             return self._status()
         except TimeoutError:

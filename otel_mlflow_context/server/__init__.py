@@ -7,14 +7,9 @@
 from __future__ import annotations
 
 import gc
-import sys
-from typing import Any, Final
+from typing import Any
 
 __all__ = ["create_app", "create_basic_auth_app"]
-
-_SWITCH_INTERVAL: Final = 0.001
-"""Seconds until a thread leaves the GIL to others; Python's default is 0.005."""
-
 
 def create_app() -> Any:
     """MLflow's ASGI application with another route for OTLP spans.
@@ -49,6 +44,4 @@ def _with_plugin(app: Any, *, is_strict: bool) -> Any:
     # all requests: of large ones there are many.
     gc.collect()
     gc.freeze()
-    # A health check takes several turns with the thread that stores a large request.
-    sys.setswitchinterval(_SWITCH_INTERVAL)
     return app
