@@ -25,7 +25,7 @@ _ENVIRONMENT = {
 
 
 @contextmanager
-def mlflow_server(*options: str):
+def mlflow_server(*options: str, environment: dict[str, str] | None = None):
     """An MLflow server with its default workers, on SQLite in a temporary folder."""
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     with socket.socket() as free:
@@ -39,7 +39,7 @@ def mlflow_server(*options: str):
                 *("--backend-store-uri", f"sqlite:///{Path(folder, 'mlflow.db')}"),
                 *("--artifacts-destination", folder, *options),
             ],
-            env=clean_environment() | _ENVIRONMENT,
+            env=clean_environment() | _ENVIRONMENT | (environment or {}),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,

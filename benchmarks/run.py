@@ -14,7 +14,8 @@ sections:
              (about 15 s)
   export     traces a second into a real MLflow server: ours, the plain OTLP exporter and MLflow's
              own SDK (about 2 min)
-  server     traces a second that a server stores: with the plugin and without (about 2 min)
+  server     traces a second that a server stores: without the plugin, with it, and with
+             LoggedModels of versions (about 4 min)
   health     health checks while a server with the plugin stores the largest requests (about 7 min)
   compare    comparing two versions of 100,000 traces, beside a loop over them (about 6 min)
   explain    how often a planted cause is explained first, in simulated versions (about 5 min)

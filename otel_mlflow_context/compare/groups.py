@@ -23,6 +23,7 @@ from otel_mlflow_context.compare.metrics import (
 from otel_mlflow_context.compare.result import Bucket, Group
 from otel_mlflow_context.compare.sample import Report, Sample, sample_traces
 from otel_mlflow_context.compare.selection import Selection
+from otel_mlflow_context.compare.sources import at_once
 from otel_mlflow_context.compare.sources.base import (
     ERROR,
     FINISHED,
@@ -79,14 +80,15 @@ def measure(
         all_read = not more and (total is None or len(sample) >= total)
         return _group(value, sample, all_read=all_read), sample
 
+    def computed(value: str) -> Measured:
+        states = _states(selection.aggregate(value, "trace_count", ["COUNT"], **_BY_STATUS))[0]
+        total = sum(states.values())
+        traces = sample_traces(selection, value, total, limits[0]) if total else ()
+        group, sample = read(value, traces, total, limits[0])
+        return (_computed(selection, group, states) if total else group), sample
+
     try:
-        found = []
-        for value in values:
-            states = _states(selection.aggregate(value, "trace_count", ["COUNT"], **_BY_STATUS))[0]
-            total = sum(states.values())
-            traces = sample_traces(selection, value, total, limits[0]) if total else ()
-            group, sample = read(value, traces, total, limits[0])
-            found.append((_computed(selection, group, states) if total else group, sample))
+        return at_once.ask(computed, values), None
     except NoAggregation as error:
         # One more than the limit shows that there are more.
         found = [
@@ -94,7 +96,6 @@ def measure(
             for it in values
         ]
         return found, str(error)
-    return found, None
 
 
 def _group(value: str, sample: Sample, *, all_read: bool) -> Group:

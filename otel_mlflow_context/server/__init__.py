@@ -11,6 +11,7 @@ from typing import Any
 
 __all__ = ["create_app", "create_basic_auth_app"]
 
+
 def create_app() -> Any:
     """MLflow's ASGI application with another route for OTLP spans.
 

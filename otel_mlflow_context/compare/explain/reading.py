@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Final
 
@@ -11,6 +12,7 @@ from otel_mlflow_context.compare.explain.features import Features, features
 from otel_mlflow_context.compare.explain.result import Calls, Explanation
 from otel_mlflow_context.compare.sample import Report, sample_traces
 from otel_mlflow_context.compare.selection import Selection
+from otel_mlflow_context.compare.sources import at_once
 from otel_mlflow_context.compare.sources.base import SPANS_PAGE, NoAggregation, Trace
 
 _SPANS: Final = {"dimensions": ["span_name"], "view": "SPANS"}
@@ -63,13 +65,21 @@ def explain_groups(
         level: of all tests together.
         report: progress.
     """
-    sampled = {}
-    for value, (total, known) in groups.items():
+
+    def sample(value: str) -> list[Features]:
+        total, known = groups[value]
         traces = known or islice(sample_traces(selection, value, total, limit), limit)
-        sampled[value] = read(selection, value, traces, min(total, limit), report)
+        return read(selection, value, traces, min(total, limit), report)
+
+    # The source computes while Python reads.
+    with ThreadPoolExecutor(1) as thread:
+        computing = thread.submit(
+            at_once.ask, lambda it: calls(selection, it, groups[it][0]), groups
+        )
+        sampled = dict(zip(groups, at_once.ask(sample, groups), strict=True))
     notes = [f"Explained by a random sample of traces with their spans: {_counts(sampled)}."]
     try:
-        computed = {value: calls(selection, value, total) for value, (total, _) in groups.items()}
+        computed = dict(zip(groups, computing.result(), strict=True))
         notes.append("The calls of each span are those of all traces.")
     except NoAggregation as error:
         computed = {}

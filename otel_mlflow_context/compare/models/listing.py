@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
 from functools import partial
@@ -105,23 +105,24 @@ def _described(selection: Selection, model: Seen) -> LinkedVersion:
         app_version=metadata.get("app_version"),
         commit=metadata.get(MLFLOW_GIT_COMMIT),
         dirty=metadata.get(MLFLOW_GIT_DIRTY) == "true",
-        environments=tuple(sorted(_environments(selection, model.value))),
+        environments=environments_of(selection, model.value),
         traces=selection.count(model.value, _MOST_COUNTED),
         first_seen_ms=model.first.time_ms,
         last_seen_ms=model.last.time_ms,
     )
 
 
-def _environments(selection: Selection, model_id: str) -> Iterator[str]:
-    """Each search leaves out what is known, so that no trace is read for nothing."""
-    terms = [selection.is_in(model_id), filters.has_metadata(_ENVIRONMENT)]
-    for _ in range(_MOST_ENVIRONMENTS):
-        for trace in selection.traces(*terms, limit=1):
-            value = trace.metadata[_ENVIRONMENT]
+def environments_of(selection: Selection, value: str) -> tuple[str, ...]:
+    """The environments of a group's traces, sorted.
+
+    Each search leaves out what is known, so that no trace is read for nothing.
+    """
+    found: list[str] = []
+    terms = [selection.is_in(value), filters.has_metadata(_ENVIRONMENT)]
+    while len(found) < _MOST_ENVIRONMENTS and all(map(filters.can_be_quoted, found)):
+        excluded = (filters.metadata_is(_ENVIRONMENT, it, operator="!=") for it in found)
+        more = [it.metadata[_ENVIRONMENT] for it in selection.traces(*terms, *excluded, limit=1)]
+        if not more:
             break
-        else:
-            return
-        yield value
-        if not filters.can_be_quoted(value):
-            return
-        terms.append(filters.metadata_is(_ENVIRONMENT, value, operator="!="))
+        found += more
+    return tuple(sorted(found))

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from typing import Final
 
 from otel_mlflow_context.compare.metrics import Distribution, Share
+from otel_mlflow_context.compare.models.listing import environments_of
 from otel_mlflow_context.compare.result import Group, Verdict
 from otel_mlflow_context.compare.selection import Selection
 from otel_mlflow_context.compare.sources import filters
@@ -16,6 +17,10 @@ from otel_mlflow_context.semconv import MLFLOW_MODEL_ID
 
 VERDICT: Final = "otel_mlflow_context.verdict"
 """The tag of a model with the verdict on it."""
+ENVIRONMENTS: Final = "otel_mlflow_context.environments"
+FIRST_DEPLOYMENT: Final = "otel_mlflow_context.first_deployment"
+LAST_DEPLOYMENT: Final = "otel_mlflow_context.last_deployment"
+_DEPLOYMENT: Final = "deployment_id"
 _RUN_NAME: Final = "otel-mlflow-context"
 _NOT_IN_NAMES: Final = re.compile(r"[^\w /.-]", re.ASCII)
 _MAX_NAME: Final = 250
@@ -47,8 +52,9 @@ def log_groups(
         if model_id is None:
             notes.append(f"Not logged: the traces of {group.value!r} are {why_not}.")
             continue
-        verdict = verdicts.get(group.value)
-        tags = {} if verdict is None else {VERDICT: f"{verdict[0]} {verdict[1]}"}
+        tags = _deployments(selection, group.value)
+        if (verdict := verdicts.get(group.value)) is not None:
+            tags[VERDICT] = " ".join(verdict)
         numbers.append(ModelNumbers(model_id, dict(_metrics(group)), tags))
     if not numbers:
         return notes
@@ -75,6 +81,18 @@ def _model_of(selection: Selection, value: str) -> tuple[str | None, str]:
     if not selection.source.has_model(selection.experiment, model_id):
         return None, f"linked to {model_id!r}, which is no LoggedModel of the experiment"
     return model_id, ""
+
+
+def _deployments(selection: Selection, value: str) -> dict[str, str]:
+    """Tags that tell where a group's traces came from."""
+    tags = {ENVIRONMENTS: ", ".join(environments_of(selection, value))}
+    has_deployment = filters.has_metadata(_DEPLOYMENT)
+    for tag, order in ((FIRST_DEPLOYMENT, "ASC"), (LAST_DEPLOYMENT, "DESC")):
+        for trace in selection.traces(
+            selection.is_in(value), has_deployment, limit=1, order_by=f"timestamp_ms {order}"
+        ):
+            tags[tag] = trace.metadata[_DEPLOYMENT]
+    return {key: it for key, it in tags.items() if it}
 
 
 def _metrics(group: Group) -> Iterator[tuple[str, float]]:

@@ -12,7 +12,7 @@ from otel_mlflow_context.compare.quality.kinds import kind_of, metric_name
 from otel_mlflow_context.compare.result import Group, Judged
 from otel_mlflow_context.compare.sample import Report, Sample, sample_traces
 from otel_mlflow_context.compare.selection import Selection
-from otel_mlflow_context.compare.sources import filters
+from otel_mlflow_context.compare.sources import at_once, filters
 from otel_mlflow_context.compare.sources.base import NoAggregation
 
 _NAME: Final = "assessment_name"
@@ -36,7 +36,7 @@ def measure_assessments(
         limit: how many judged traces of a group are read at most.
         report: progress.
     """
-    found = [_feedback(selection, *it, limit=limit, report=report) for it in measured]
+    found = at_once.ask(lambda it: _feedback(selection, *it, limit=limit, report=report), measured)
     groups = [group for group, _ in measured]
     metrics = []
     for name in sorted({name for them in found for name in them}):

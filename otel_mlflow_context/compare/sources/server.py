@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
+from otel_mlflow_context.compare.sources import at_once
 from otel_mlflow_context.compare.sources.assessments import of_json
 from otel_mlflow_context.compare.sources.base import (
     PAGE,
@@ -47,7 +48,7 @@ class ServerSource:
 
     def __init__(self, uri: str, *, timeout: float) -> None:
         try:
-            self._client = Client(server_from(os.environ, uri), connections=1)
+            self._client = Client(server_from(os.environ, uri), connections=at_once.MOST)
         except ValueError as error:
             raise CannotCompare(str(error)) from None
         self._timeout = timeout

@@ -31,13 +31,25 @@ def models(written: str, experiment: str) -> dict[str, str]:
             latency_ms=100 if version == "1" else 900,
             cost=0.25,
             state="OK",
-            metadata=(("mlflow.modelId", model),),
+            metadata=(("mlflow.modelId", model), ("environment", "production")),
         )
+    ]
+    rows += [
+        Row(
+            "1",
+            hours_ago=hours,
+            metadata=(
+                ("mlflow.modelId", models["1"]),
+                ("environment", "staging"),
+                ("deployment_id", deployment),
+            ),
+        )
+        for hours, deployment in ((90, "d-1"), (80, "d-2"), (70, "d-3"))
     ]
     rows += rows_of("not linked", 5)
     rows += rows_of("two", 5, metadata=(("mlflow.modelId", "m-1"),))
     rows += rows_of("two", 5, seed=2, metadata=(("mlflow.modelId", "m-2"),))
-    rows += [Row("1", state="ERROR", metadata=(("mlflow.modelId", models["1"]),))] * 10
+    rows += [Row("1", state="ERROR", metadata=(("mlflow.modelId", models["1"]),))] * 11
     write(written, rows, experiment)
     return models
 
@@ -68,6 +80,10 @@ def test_each_model_gets_its_numbers_and_the_verdict(
     client = MlflowClient(written)
     tags = [client.get_logged_model(models[it]).tags for it in ("1", "2")]
     assert "otel_mlflow_context.verdict" not in tags[0]
+    assert tags[0]["otel_mlflow_context.environments"] == "production, staging"
+    assert tags[0]["otel_mlflow_context.first_deployment"] == "d-1"
+    assert tags[0]["otel_mlflow_context.last_deployment"] == "d-3"
+    assert tags[1]["otel_mlflow_context.environments"] == "production"
     assert tags[1]["otel_mlflow_context.verdict"] == "worse beside 1"
     # The run tells of which traces they are.
     [run] = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
