@@ -42,9 +42,10 @@ def run(*, quick: bool = False) -> str:
     """Measure, and return the table."""
     rounds, traces = (1, 40) if quick else (25, 200)
     rates: dict[str, list[float]] = {PLAIN: [], PLUGIN: [], VERSIONS: []}
-    app = ("--app-name", "otel-mlflow-context")
+    workers = ("--workers", "1") if quick else ()
+    app = ("--app-name", "otel-mlflow-context", *workers)
     with (
-        mlflow_server() as plain,
+        mlflow_server(*workers) as plain,
         mlflow_server(*app) as plugin,
         mlflow_server(*app, environment={"OTEL_MLFLOW_CONTEXT_VERSIONS": "true"}) as versions,
     ):

@@ -72,6 +72,7 @@ _LONG = (
     *("test_attacks", "test_plugin", "test_chaos"),
     *("test_lost_nothing", "test_ownership", "test_update", "test_precedence", "test_examples"),
     *("test_faults", "test_paths", "test_command", "test_start", "test_lifecycle"),
+    *("test_versions", "test_sources", "test_assessments", "test_verify", "test_declarative"),
 )
 
 
