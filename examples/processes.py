@@ -26,8 +26,14 @@ def mlflow_server(folder: Path) -> Iterator[str]:
         *("--artifacts-destination", str(folder / "artifacts")),
     ]
     uri = f"http://127.0.0.1:{port}"
-    # Without a model catalog the server makes no network requests.
-    environment = {**os.environ, "MLFLOW_MODEL_CATALOG_URI": ""}
+    environment = {
+        **os.environ,
+        # Without a model catalog and telemetry the server makes no network requests.
+        "MLFLOW_MODEL_CATALOG_URI": "",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        # Eight processes and 2 GB, for jobs that no example has.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
     log = folder / "mlflow.log"
     with running(command, environment, log, ready=f"{uri}/health", stop=signal.SIGTERM):
         yield uri

@@ -50,6 +50,7 @@ class MlflowServer:
             **os.environ,
             # Without the catalogue a span that names a model makes the server ask the network.
             "MLFLOW_MODEL_CATALOG_URI": "",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
             # Eight processes and 2 GB, for jobs that no test has.
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             **(environment or {}),

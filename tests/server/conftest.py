@@ -38,6 +38,18 @@ def plugin(request):
     return request.getfixturevalue(f"plugin_{request.param}")
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def plugin_with_versions(request, empty_store):
+    """The same, which links traces to LoggedModels; with PostgreSQL it has four workers."""
+    environment = {"OTEL_MLFLOW_CONTEXT_VERSIONS": "true"}
+    if request.param == "sqlite":
+        return shared_mlflow_server("versions-sqlite", empty_store, *APP, environment=environment)
+    store = request.getfixturevalue("postgresql")
+    request.getfixturevalue("shared_postgresql_server")  # which has made the tables
+    options = (*APP, "--workers", "4")
+    return shared_mlflow_server("versions-postgresql", store, *options, environment=environment)
+
+
 def starter(empty_store, folder):
     servers = []
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from collector import Relay
+from mlflow import MlflowClient
 from servers import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +39,16 @@ def node_service(tmp_path_factory):
     return folder
 
 
-def test_a_service_in_javascript(node_service, plugin, new_experiment, experiment, traces):
+def linked_version(server, found):
+    """The name of the one LoggedModel that traces are linked to."""
+    [model_id] = {it.info.trace_metadata["mlflow.modelId"] for it in found}
+    return MlflowClient(server.uri).get_logged_model(model_id).name
+
+
+def test_a_service_in_javascript(
+    node_service, plugin_with_versions, new_experiment, experiment, traces
+):
+    plugin = plugin_with_versions
     port = free_port()
     setup = blocks(EXAMPLE / "README.md")[1]
     setup = setup.replace("http://127.0.0.1:5000", plugin.uri)
@@ -69,6 +79,7 @@ def test_a_service_in_javascript(node_service, plugin, new_experiment, experimen
     for key, value in expected.items():
         found = traces(plugin.uri, experiment, f"metadata.`{key}` = '{value}'")
         assert len(found) == 20, key
+    assert linked_version(plugin, found) == "answers-1_4_0"
     assert {len(it.data.spans) for it in found} == {2}
     assert {it.info.state.value for it in found} == {"OK"}
     roots = [span for it in found for span in it.data.spans if span.parent_id is None]
@@ -102,8 +113,9 @@ def test_the_lock_file_names_no_place_and_the_readme_no_other_command():
 
 
 def test_by_way_of_a_collector_all_facts_are_metadata(
-    plugin, new_experiment, experiment, traces, tmp_path
+    plugin_with_versions, new_experiment, experiment, traces, tmp_path
 ):
+    plugin = plugin_with_versions
     environment = {
         "MLFLOW_TRACKING_URI": plugin.uri,
         "MLFLOW_EXPERIMENT_ID": new_experiment(plugin),
@@ -127,6 +139,7 @@ def test_by_way_of_a_collector_all_facts_are_metadata(
         relay.shutdown()
 
     [found] = traces(plugin.uri, experiment, "client_request_id = 'r-1'")
+    assert linked_version(plugin, [found]) in ("qa-1_10", "qa-1_10-dirty")  # as this checkout is
     assert (
         found.info.trace_metadata.items()
         >= {

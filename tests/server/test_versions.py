@@ -10,26 +10,18 @@ from mlflow import MlflowClient
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from shared import shared_mlflow_server
 
 from otel_mlflow_context import MlflowContextSpanProcessor, MlflowSpanExporter
 
 VERSIONS = {"OTEL_MLFLOW_CONTEXT_VERSIONS": "true"}
-APP = ("--app-name", "otel-mlflow-context")
 COMMIT = "9f1c3aa0" * 5
 SHOP = {"service.name": "shop", "service.version": "1.4.2", "vcs.ref.head.revision": COMMIT}
 LOGGED_MODELS = "/api/2.0/mlflow/logged-models"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def server(request, empty_store):
-    """A server that links traces; with PostgreSQL it has four workers."""
-    if request.param == "sqlite":
-        return shared_mlflow_server("versions-sqlite", empty_store, *APP, environment=VERSIONS)
-    store = request.getfixturevalue("postgresql")
-    request.getfixturevalue("shared_postgresql_server")  # which has made the tables
-    options = (*APP, "--workers", "4")
-    return shared_mlflow_server("versions-postgresql", store, *options, environment=VERSIONS)
+@pytest.fixture
+def server(plugin_with_versions):
+    return plugin_with_versions
 
 
 @pytest.fixture
