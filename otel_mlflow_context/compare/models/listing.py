@@ -66,7 +66,7 @@ def linked_versions(  # noqa: PLR0913  # by name, each with a default
         versions: how many are looked for, the newest.
         tracking_uri: a server, or any store that MLflow reads; by default MLflow's variables'.
         timeout: seconds to wait for each answer of a server.
-        progress: is called with what is read, how much was, and of how much.
+        progress: is called with the version whose traces are counted, and how many they are.
 
     Raises:
         ValueError: an argument is wrong.
@@ -89,9 +89,9 @@ def linked_versions(  # noqa: PLR0913  # by name, each with a default
         models, _, complete = seen(selection, versions)
         described = []
         for model in models:
-            described.append(_described(selection, model))
+            described.append(it := _described(selection, model))
             if progress is not None:
-                progress(MLFLOW_MODEL_ID, len(described), len(models))
+                progress(it.name or it.model_id, it.traces, it.traces)
         return LinkedVersions(found.name, tuple(described), complete)
 
 

@@ -24,6 +24,7 @@ _DEPLOYMENT: Final = "deployment_id"
 _RUN_NAME: Final = "otel-mlflow-context"
 _NOT_IN_NAMES: Final = re.compile(r"[^\w /.-]", re.ASCII)
 _MAX_NAME: Final = 250
+_DECIMALS: Final = 6
 _MS_PER_S: Final = 1_000
 
 
@@ -55,7 +56,8 @@ def log_groups(
         tags = _deployments(selection, group.value)
         if (verdict := verdicts.get(group.value)) is not None:
             tags[VERDICT] = " ".join(verdict)
-        numbers.append(ModelNumbers(model_id, dict(_metrics(group)), tags))
+        metrics = {name: round(value, _DECIMALS) for name, value in _metrics(group)}
+        numbers.append(ModelNumbers(model_id, metrics, tags))
     if not numbers:
         return notes
     params = {

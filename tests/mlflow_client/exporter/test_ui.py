@@ -1,7 +1,7 @@
 """What a person sees in MLflow's own web UI of a trace that the exporter has sent.
 
-`python tests/exporter/test_ui.py URI FILE.png` makes the picture of the documentation, with an
-empty MLflow server at that address.
+`python tests/mlflow_client/exporter/test_ui.py URI FILE.png` makes the picture of the README, with
+an empty MLflow server at that address.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from otel_mlflow_context import MlflowContextSpanProcessor, MlflowSpanExporter, trace_context
+from otel_mlflow_context.compare import compare_versions
 
 COMMIT = "9f1c3aa2b7d04e5f8a6c1d2e3f405162738495a6"
 SHOWN = ("User", "Source", "app_version", "environment")
@@ -39,6 +40,7 @@ def resource(version: str, commit: str) -> Resource:
             "vcs.ref.head.name": "main",
             "vcs.repository.url.full": "https://github.com/acme/qa",
             "mlflow.source.name": "qa/service.py",
+            "service.name": "qa",
             "service.version": version,
             "deployment.environment.name": "production",
         }
@@ -52,11 +54,12 @@ def send_trace(
     who: tuple[str, str],
     code: tuple[str, str] = ("1.4.2", COMMIT),
     question: str = "What is a span?",
+    versions: bool = False,
 ) -> None:
     # As the detectors make it; MLflow makes tags of it besides.
     provider = TracerProvider(resource=resource(*code))
     provider.add_span_processor(MlflowContextSpanProcessor())
-    exporter = MlflowSpanExporter(uri, experiment_name=experiment)
+    exporter = MlflowSpanExporter(uri, experiment_name=experiment, versions=versions, timeout=30)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tracer = provider.get_tracer("qa")
     with (
@@ -70,10 +73,14 @@ def send_trace(
     provider.shutdown()
 
 
-def open_traces(browser: Chrome, uri: str, experiment: str) -> None:
-    """The list of an experiment's traces, with the columns that say where they come from."""
+def open_page(browser: Chrome, uri: str, experiment: str, page: str) -> None:
     found = mlflow.MlflowClient(uri).get_experiment_by_name(experiment)
-    browser.get(f"{uri}/#/experiments/{found.experiment_id}/traces")
+    browser.get(f"{uri}/#/experiments/{found.experiment_id}/{page}")
+
+
+def open_traces(browser: Chrome, uri: str, experiment: str, shown: tuple[str, ...] = SHOWN) -> None:
+    """The list of an experiment's traces, with the columns that say where they come from."""
+    open_page(browser, uri, experiment, "traces")
     for name in ("assistant.chat_panel.close", "detect_issues.guidance.got_it"):
         button = browser.find_element(By.CSS_SELECTOR, f"[data-component-id='mlflow.{name}']")
         browser.execute_script("arguments[0].click()", button)  # another may still lie above it
@@ -138,6 +145,29 @@ def test_the_page_of_a_trace_says_commit_version_session_and_user(
         browser.find_element(By.XPATH, "//*[contains(text(), ' tags')]")
     ).click().perform()
     assert browser.find_element(By.XPATH, f"//*[contains(., '{COMMIT}')]")
+
+
+def send_versions(uri: str, experiment: str) -> None:
+    """Traces of two versions, with the numbers of each at its LoggedModel."""
+    for code in (("1.4.1", "3" * 40), ("1.4.2", COMMIT)):
+        for _ in range(3):
+            send_trace(uri, experiment, who=("s-2041", "ada"), code=code, versions=True)
+    compare_versions(baseline="1.4.1", experiment=experiment, tracking_uri=uri, log=True)
+
+
+@NEWEST_PAGES
+def test_the_page_of_versions_shows_the_numbers_and_traces_of_each(
+    server: Any, experiment: str, browser: Chrome
+) -> None:
+    send_versions(server.uri, experiment)
+    browser.set_window_size(2_600, 600)  # columns that are out of sight are not on the page
+    open_page(browser, server.uri, experiment, "models")
+    for heading in ("error_rate", "latency_ms/p50"):
+        browser.find_element(By.XPATH, f"//*[@role='columnheader'][contains(., '{heading}')]")
+    assert browser.find_element(By.XPATH, "//a[.='qa-1_4_1']")
+    model_id = browser.find_element(By.XPATH, "//a[.='qa-1_4_2']").get_attribute("href")[-34:]
+    open_page(browser, server.uri, experiment, f"models/{model_id}/traces")
+    assert browser.find_element(By.XPATH, "//*[contains(., '3 of 3')]")
 
 
 def take_picture(uri: str, file: str) -> None:
