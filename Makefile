@@ -7,8 +7,9 @@ OLDEST := .venv-oldest
 # Most tests wait for servers, which the tests of one file share. tests/conftest.py has their order.
 PYTEST := -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
-# Where those are that `make test` leaves to `make test-long`: no two need the same server.
-LONG := --dist load --maxschedchunk 1 tests/test_benchmarks.py tests/compare tests/detectors
+# Where those are that `make test` leaves to `make test-long`, which need no order.
+LONG := --dist load --maxschedchunk 1 tests/test_benchmarks.py tests/server tests/documentation \
+	tests/mlflow_client/exporter tests/compare tests/detectors
 
 # What the documentation shows is for the newest versions; the others know nothing of MLflow and
 # OpenTelemetry.
@@ -25,10 +26,10 @@ demo: $(VENV)/ready  ## run two versions of an application, and search their tra
 	$(VENV)/bin/python examples/quickstart.py
 
 test: $(VENV)/ready  ## run the tests with the newest versions; ARGS are passed to pytest
-	$(VENV)/bin/python $(PYTEST) -m "not long" $(ARGS)
+	$(VENV)/bin/python $(PYTEST) -m "not long and not slow" $(ARGS)
 
-test-long: $(VENV)/ready  ## run the long ones: detection in 900 programs, simulations, benchmarks
-	$(VENV)/bin/python $(PYTEST) -m long $(LONG) $(ARGS)
+test-long: $(VENV)/ready  ## run the others: detection in 900 programs, simulations, broken servers
+	$(VENV)/bin/python $(PYTEST) -m "long or slow" $(LONG) $(ARGS)
 
 test-middle: $(MIDDLE)/ready  ## run the tests that depend on the server with MLflow 3.12
 	$(MIDDLE)/bin/python $(PYTEST) tests/mlflow_client tests/server tests/propagators tests/cli/test_verify.py $(ARGS)

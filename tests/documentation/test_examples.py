@@ -11,6 +11,8 @@ import sys
 import pytest
 from documentation.markdown import ROOT
 
+pytestmark = pytest.mark.slow
+
 SERVICE = ROOT / "examples" / "fastapi_service"
 
 

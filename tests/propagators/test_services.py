@@ -152,7 +152,7 @@ def find(services: Services, traces: Any) -> Find:
         def there(**options: Any) -> list[Any]:
             return traces(services.uri, services.experiment, query, **options)
 
-        for _ in range(100):
+        for _ in range(300):  # a busy machine takes a minute
             if len(there(include_spans=False)) >= count:
                 break
             time.sleep(0.4)

@@ -12,6 +12,8 @@ import pytest
 from packaging.version import Version
 from servers import PostgreSQL
 
+pytestmark = pytest.mark.slow
+
 MLFLOW = Version(mlflow.__version__)
 HERE = Path(__file__).parent
 FULL = ["app_version", "region", "service_name"]

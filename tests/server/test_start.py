@@ -12,6 +12,8 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from packaging.version import Version
 from servers import MlflowServer, free_port
 
+pytestmark = pytest.mark.slow
+
 MLFLOW = Version(mlflow.__version__)
 ADMIN = ("admin", "the-admins-password")
 ADA = ("ada", "adas-own-password")

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any, Final
 
 from otel_mlflow_context.facts.version import Version, version_of
@@ -32,7 +33,7 @@ _POLL: Final = 0.5
 _MAX_TRACES: Final = 10_000
 """Traces that wait for their link at once."""
 _MAX_ATTEMPTS: Final = 120
-"""Times that a trace is looked for, which MLflow exports when it likes: one minute."""
+"""Times that a trace may be not stored yet, of one that perhaps never will be: one minute."""
 
 _Key = tuple[str, str, tuple[tuple[str, str], ...]]
 """A tracking URI, an experiment's id, and a version's identity."""
@@ -57,7 +58,8 @@ class VersionLinks:
         self._open: dict[int, tuple[str, str]] = {}
         """By the span id of roots that have not ended: tracking URI and trace id."""
         self._ended: dict[tuple[str, str], int] = {}
-        """Traces to be linked, and how often each was looked for."""
+        """Traces to be linked, and how often each was not stored yet."""
+        self._failed = False
 
     def link(self, span_id: int, info: Any) -> Mapping[str, str]:
         """Link an in-memory trace to its model, if that is known yet; returns what was added.
@@ -149,36 +151,44 @@ class VersionLinks:
             self._found[key] = self._model_id(key[0], metadata, key[1])
         except ServerUnavailable:
             return  # it is asked again
-        except Exception:
-            _logger.warning("traces are not linked to a LoggedModel", exc_info=True)
+        except Exception as error:
+            _logger.warning("traces are not linked to a LoggedModel", exc_info=error)
             self._found[key] = None
         with self._changed:
             self._wanted.pop(key, None)
 
     def _link_stored(self, uri: str, trace_id: str) -> None:
+        attempts = self._ended[uri, trace_id]
         try:
             is_done = self._is_linked(uri, trace_id)
-        except Exception:
-            _logger.warning("a trace is not linked to a LoggedModel", exc_info=True)
+            attempts += 1
+        except ServerUnavailable:
+            is_done = False
+        except Exception as error:
             is_done = True
+            if not self._failed:
+                self._failed = True
+                _logger.warning("traces are not linked to LoggedModels", exc_info=error)
         with self._changed:
-            attempts = self._ended.get((uri, trace_id), 0) + 1
             self._ended[uri, trace_id] = attempts
             if is_done or attempts >= _MAX_ATTEMPTS:
                 del self._ended[uri, trace_id]
                 self._changed.notify_all()
 
     def _is_linked(self, uri: str, trace_id: str) -> bool:
-        """Link a trace that MLflow has stored, by the metadata that it has there."""
+        """Link a trace by the metadata that it has where it is stored; False before it is."""
         try:
-            info = internals.stored_trace_info(uri, trace_id)
-            if info is None or not info.trace_metadata:
-                return False
-            model_id = self._model_id(uri, info.trace_metadata, info.experiment_id)
-            if model_id is not None:
-                internals.add_stored_metadata(uri, info, {MLFLOW_MODEL_ID: model_id})
-        except (ServerUnavailable, OSError):
-            return False
+            with _errors():
+                info = internals.stored_trace_info(uri, trace_id)
+                if info is None or not info.trace_metadata:
+                    return False
+                model_id = self._model_id(uri, info.trace_metadata, info.experiment_id)
+                if model_id is not None:
+                    internals.add_stored_metadata(uri, info, {MLFLOW_MODEL_ID: model_id})
+        except RequestRejected as rejected:
+            if rejected.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise
+            raise ServerUnavailable(str(rejected)) from None
         return True
 
     def _model_id(self, uri: str, metadata: Mapping[str, str], experiment_id: str) -> str | None:

@@ -27,6 +27,8 @@ from servers import Front
 
 from otel_mlflow_context import MlflowContextSpanProcessor, MlflowSpanExporter
 
+pytestmark = pytest.mark.slow
+
 COUNT = 1_000
 
 

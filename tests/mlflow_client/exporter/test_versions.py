@@ -125,6 +125,7 @@ def test_a_version_of_any_text_is_a_model(server: Any, experiment: str, traces: 
     assert model.tags["app_version"] == version
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_processes_that_start_together_agree_on_one_model(
     request: pytest.FixtureRequest, database: str, empty_store: Any, experiment: str

@@ -9,6 +9,7 @@ import pytest
 from conftest import git
 from mlflow import MlflowClient
 from programs import ASK, DEPLOYMENT, DUAL, INSTRUMENT, UNIFIED
+from servers import Front
 
 # Of MLflow's search for models in a store, with the newest SQLAlchemy.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
@@ -100,6 +101,51 @@ def test_a_server_has_the_same(run: Any, server: Any, experiment: str, traces: A
         run(ONE_TRACE, environment=environment)
     [model] = client.search_logged_models([experiment_id])
     assert links(traces(server.uri, experiment)) == [model.model_id] * 2
+
+
+def test_a_server_that_is_away_is_asked_again(
+    run: Any, server: Any, experiment: str, traces: Any
+) -> None:
+    experiment_id = MlflowClient(server.uri).create_experiment(experiment)
+    with Front.before(server.port) as front:
+        fails = iter([True] * 6)
+        front.answer = lambda _, path: (
+            500 if "logged-models" in path and next(fails, False) else None
+        )
+        environment = {
+            "MLFLOW_TRACKING_URI": front.uri,
+            "MLFLOW_EXPERIMENT_ID": experiment_id,
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+            **VERSIONS,
+        }
+        wait = "\nimport otel_mlflow_context.mlflow_client.logged_models as it\nit._PAUSE = 0.1\n"
+        run(INSTRUMENT + ASK + wait + "ask('q')\nreport(0)", environment=environment)
+    [model] = MlflowClient(server.uri).search_logged_models([experiment_id])
+    assert links(traces(server.uri, experiment)) == [model.model_id]
+
+
+def test_a_forked_process_links_its_traces(
+    run: Any, store: str, environment: dict[str, str]
+) -> None:
+    run(
+        INSTRUMENT
+        + ASK
+        + """
+import os
+ask("in the parent")
+if os.fork() == 0:
+    ask("in the child")
+    mlflow.flush_trace_async_logging()
+    provider = mlflow.tracing.provider.provider.get()
+    provider.force_flush()
+    os._exit(0)
+assert os.wait()[1] == 0
+report(0)
+""",
+        environment=environment,
+    )
+    traces, [model] = stored(store)
+    assert links(traces) == [model.model_id] * 2
 
 
 def test_what_the_application_says_wins(run: Any, store: str, environment: dict[str, str]) -> None:
