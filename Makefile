@@ -8,8 +8,7 @@ OLDEST := .venv-oldest
 PYTEST := -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 # Where those are that `make test` leaves to `make test-long`, which need no order.
-LONG := --dist load --maxschedchunk 1 tests/test_benchmarks.py tests/server tests/documentation \
-	tests/mlflow_client/exporter tests/compare tests/detectors
+LONG := tests/test_benchmarks.py tests/server tests/documentation tests/mlflow_client/exporter tests/compare tests/detectors
 
 # What the documentation shows is for the newest versions; the others know nothing of MLflow and
 # OpenTelemetry.
@@ -29,7 +28,7 @@ test: $(VENV)/ready  ## run the tests with the newest versions; ARGS are passed 
 	$(VENV)/bin/python $(PYTEST) -m "not long and not slow" $(ARGS)
 
 test-long: $(VENV)/ready  ## run the others: detection in 900 programs, simulations, broken servers
-	$(VENV)/bin/python $(PYTEST) -m "long or slow" $(LONG) $(ARGS)
+	$(VENV)/bin/python $(PYTEST) -m "long or slow" --dist load --maxschedchunk 1 $(LONG) $(ARGS)
 
 test-middle: $(MIDDLE)/ready  ## run the tests that depend on the server with MLflow 3.12
 	$(MIDDLE)/bin/python $(PYTEST) tests/mlflow_client tests/server tests/propagators tests/cli/test_verify.py $(ARGS)

@@ -72,7 +72,7 @@ def test_every_make_target_that_it_names_exists() -> None:
 
 def test_make_runs_every_long_test() -> None:
     [places] = re.findall(r"^LONG := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    marked = re.compile(r"^(@|pytestmark = )pytest\.mark\.long", re.MULTILINE)
+    marked = re.compile(r"^(@|pytestmark = )pytest\.mark\.(long|slow)\b", re.MULTILINE)
     found = [path for path in (ROOT / "tests").rglob("*.py") if marked.search(path.read_text())]
     assert len(found) > 5
     folders = [ROOT / place for place in places.split()]

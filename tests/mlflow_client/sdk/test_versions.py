@@ -89,7 +89,8 @@ def test_every_process_links_its_first_trace_to_the_same_model(
     assert len(models) == 2
 
 
-def test_a_server_has_the_same(run: Any, server: Any, experiment: str, traces: Any) -> None:
+def test_a_server_has_the_same(run: Any, any_server: Any, experiment: str, traces: Any) -> None:
+    server = any_server
     client = MlflowClient(server.uri)
     experiment_id = client.create_experiment(experiment)
     environment = {
@@ -122,6 +123,38 @@ def test_a_server_that_is_away_is_asked_again(
         run(INSTRUMENT + ASK + wait + "ask('q')\nreport(0)", environment=environment)
     [model] = MlflowClient(server.uri).search_logged_models([experiment_id])
     assert links(traces(server.uri, experiment)) == [model.model_id]
+
+
+def test_no_call_is_made_in_the_applications_thread(
+    run: Any, store: str, environment: dict[str, str]
+) -> None:
+    names = run(
+        INSTRUMENT
+        + ASK
+        + """
+import threading
+from otel_mlflow_context.mlflow_client.sdk import internals, versions
+
+names = set()
+def recorded(function):
+    def call(*arguments, **options):
+        names.add(threading.current_thread().name)
+        return function(*arguments, **options)
+    return call
+
+for name in ("search", "create", "make_ready"):
+    setattr(versions.ClientCalls, name, recorded(getattr(versions.ClientCalls, name)))
+internals._store = recorded(internals._store)
+ask("q")
+mlflow.flush_trace_async_logging()
+mlflow.tracing.provider.provider.get().force_flush()
+report(sorted(names))
+""",
+        environment=environment,
+    )
+    assert names == ["otel-mlflow-context-versions"]
+    traces, [model] = stored(store)
+    assert links(traces) == [model.model_id]
 
 
 def test_a_forked_process_links_its_traces(
