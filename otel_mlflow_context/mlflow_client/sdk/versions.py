@@ -29,6 +29,8 @@ _TIMEOUT: Final = 30.0
 """Seconds for one lookup of a model."""
 _AT_EXIT: Final = 5.0
 """Seconds that the process's end waits for links that are missing."""
+_LONGEST_CALL: Final = 5.0
+"""Seconds that a fork waits for a call."""
 _POLL: Final = 0.5
 _MAX_TRACES: Final = 10_000
 """Traces that wait for their link at once."""
@@ -178,12 +180,13 @@ class VersionLinks:
     def _is_linked(self, uri: str, trace_id: str) -> bool:
         """Link a trace by the metadata that it has where it is stored; False before it is."""
         try:
-            with _errors():
+            with _call():
                 info = internals.stored_trace_info(uri, trace_id)
-                if info is None or not info.trace_metadata:
-                    return False
-                model_id = self._model_id(uri, info.trace_metadata, info.experiment_id)
-                if model_id is not None:
+            if info is None or not info.trace_metadata:
+                return False
+            model_id = self._model_id(uri, info.trace_metadata, info.experiment_id)
+            if model_id is not None:
+                with _call():
                     internals.add_stored_metadata(uri, info, {MLFLOW_MODEL_ID: model_id})
         except RequestRejected as rejected:
             if rejected.status < HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -201,13 +204,14 @@ class ClientCalls:
     """Calls for `LoggedModels` by MLflow's own client, to wherever that sends."""
 
     def __init__(self, uri: str) -> None:
-        from mlflow import MlflowClient
+        with _call():  # it imports
+            from mlflow import MlflowClient
 
-        self._client = MlflowClient(tracking_uri=uri)
+            self._client = MlflowClient(tracking_uri=uri)
         self.name = without_credentials(uri)
 
     def search(self, version: Version, experiment_id: str, _deadline: float) -> list[LoggedModel]:
-        with _errors():
+        with _call():
             found = self._client.search_logged_models(
                 [experiment_id],
                 filter_string=version.filter,
@@ -216,18 +220,18 @@ class ClientCalls:
         return [LoggedModel(it.model_id, str(it.status) == "READY", it.tags) for it in found]
 
     def create(self, version: Version, experiment_id: str, _deadline: float) -> str:
-        with _errors():
+        with _call():
             created = self._client.create_logged_model(
                 experiment_id, version.name, tags=_tags(version), params=dict(version.identity)
             )
         return str(created.model_id)
 
     def make_ready(self, model_id: str, _deadline: float) -> None:
-        with _errors():
+        with _call():
             self._client.finalize_logged_model(model_id, "READY")
 
     def delete(self, model_id: str, _deadline: float) -> None:
-        with _errors():
+        with _call():
             self._client.delete_logged_model(model_id)
 
 
@@ -250,14 +254,46 @@ def _tags(version: Version) -> dict[str, str]:
 
 
 @contextmanager
-def _errors() -> Iterator[None]:
-    """MLflow's exceptions as those of `LoggedModels`."""
+def _call() -> Iterator[None]:
+    """One call of MLflow's, in which no process forks; its errors as `LoggedModels` has them."""
     from mlflow.exceptions import MlflowException
 
     try:
-        yield
+        with _FORK:
+            yield
     except MlflowException as error:
         status = error.get_http_status_code()
         raise RequestRejected(status, str(error)) from None
     except OSError as error:  # of requests: connections and timeouts
         raise ServerUnavailable(type(error).__name__) from None
+
+
+class _Fork:
+    """Has a fork wait for the call that is made: its child would get MLflow's locks as they are."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._has_waited = False
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(
+                before=self._wait, after_in_parent=self._go_on, after_in_child=self._forget
+            )
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def _wait(self) -> None:
+        self._has_waited = self._lock.acquire(timeout=_LONGEST_CALL)
+
+    def _forget(self) -> None:
+        self._lock = threading.Lock()
+
+    def _go_on(self) -> None:
+        if self._has_waited:
+            self._lock.release()
+
+
+_FORK: Final = _Fork()
