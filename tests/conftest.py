@@ -19,6 +19,7 @@ import pytest
 from server_fixtures import (
     any_server,
     experiment,
+    front,
     own_server,
     postgresql,
     recorded,
@@ -32,6 +33,7 @@ from shared import begin, end, shared
 __all__ = [
     "any_server",
     "experiment",
+    "front",
     "own_server",
     "postgresql",
     "recorded",

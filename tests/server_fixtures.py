@@ -13,7 +13,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from servers import MlflowServer, PostgreSQL
+from servers import Front, MlflowServer, PostgreSQL
 from shared import shared_mlflow_server, shared_postgresql
 from table import FACTS
 
@@ -49,6 +49,13 @@ def any_server(request: pytest.FixtureRequest) -> Any:
 def server(shared_server: Any) -> Any:
     """A server that runs."""
     return shared_server
+
+
+@pytest.fixture
+def front(server: Any) -> Iterator[Front]:
+    """What stands before the server: it counts, and may refuse."""
+    with Front.before(server.port) as front:
+        yield front
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ class Change:
     info: Mapping[str, Any]
     """The trace info, as MLflow's REST API has it."""
     version: str | None = None
-    """The name of the LoggedModel to which it is to be linked."""
+    """With `dry_run` the name of the LoggedModel to which it would be linked."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,8 @@ def backfill(  # noqa: PLR0913  # by name, each with a default
         # All of them first: what is written could make a trace leave the filter, and the next
         # page begin too late.
         ids = list(_trace_ids(call, experiment_id, " AND ".join(it for it in terms if it.strip())))
-        models = LoggedModels(RestCalls(client), _MAX_VERSIONS) if versions else None
+        links = versions and not dry_run
+        models = LoggedModels(RestCalls(client), _MAX_VERSIONS) if links else None
         sets_ids = client.sets_request_ids(time.monotonic() + timeout)
         for start in range(0, len(ids), _PAGE):
             page = ids[start : start + _PAGE]
@@ -134,11 +135,11 @@ def backfill(  # noqa: PLR0913  # by name, each with a default
             ended = [trace for trace in traces if trace["trace_info"]["state"] in _ENDED]
             changes = [_change(trace, settings, sets_request_ids=sets_ids) for trace in ended]
             if models is not None:
+                until = time.monotonic() + timeout
+                changes = [_linked(change, models, experiment_id, until) for change in changes]
+            elif versions:
                 changes = [_with_version(change) for change in changes]
-                if not dry_run:
-                    until = time.monotonic() + timeout
-                    changes = [_linked(change, models, experiment_id, until) for change in changes]
-            changes = [it for it in changes if it.metadata or (dry_run and it.version)]
+            changes = [it for it in changes if it.metadata or it.version]
             yield Progress(
                 traces=len(ids),
                 seen=start + len(page),

@@ -44,13 +44,6 @@ def server(written: str) -> Any:
 
 
 @pytest.fixture
-def front(server: Any) -> Iterator[Front]:
-    """What stands before the server: it counts, and may refuse."""
-    with Front.before(server.port) as front:
-        yield front
-
-
-@pytest.fixture
 def old_server(front: Front) -> str:
     """The address of a server from before aggregation."""
     front.answer = lambda _, path: 405 if path.endswith("/traces/metrics") else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import Any, Final
@@ -27,7 +27,6 @@ from otel_mlflow_context.semconv import (
 
 _MOST_COUNTED: Final = 100_000
 """Traces of a version that are counted one by one, where the source cannot count."""
-_MOST_ENVIRONMENTS: Final = 10
 _ENVIRONMENT: Final = "environment"
 _ADVICE: Final = (
     "; OTEL_MLFLOW_CONTEXT_VERSIONS=true links new ones, and `otel-mlflow-context backfill "
@@ -113,16 +112,7 @@ def _described(selection: Selection, model: Seen) -> LinkedVersion:
 
 
 def environments_of(selection: Selection, value: str) -> tuple[str, ...]:
-    """The environments of a group's traces, sorted.
-
-    Each search leaves out what is known, so that no trace is read for nothing.
-    """
-    found: list[str] = []
-    terms = [selection.is_in(value), filters.has_metadata(_ENVIRONMENT)]
-    while len(found) < _MOST_ENVIRONMENTS and all(map(filters.can_be_quoted, found)):
-        excluded = (filters.metadata_is(_ENVIRONMENT, it, operator="!=") for it in found)
-        more = [it.metadata[_ENVIRONMENT] for it in selection.traces(*terms, *excluded, limit=1)]
-        if not more:
-            break
-        found += more
+    """The environments of a group's traces, sorted."""
+    where = filters.all_of(selection.is_in(value), selection.where)
+    found, _ = replace(selection, key=_ENVIRONMENT, where=where).values()
     return tuple(sorted(found))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timezone
 from typing import Final
 
 from otel_mlflow_context.compare.metrics import Distribution, Share
 from otel_mlflow_context.compare.models.listing import environments_of
+from otel_mlflow_context.compare.report.data import time_of
 from otel_mlflow_context.compare.result import Group, Verdict
 from otel_mlflow_context.compare.selection import Selection
 from otel_mlflow_context.compare.sources import filters
@@ -25,7 +25,6 @@ _RUN_NAME: Final = "otel-mlflow-context"
 _NOT_IN_NAMES: Final = re.compile(r"[^\w /.-]", re.ASCII)
 _MAX_NAME: Final = 250
 _DECIMALS: Final = 6
-_MS_PER_S: Final = 1_000
 
 
 def log_groups(
@@ -60,12 +59,12 @@ def log_groups(
         numbers.append(ModelNumbers(model_id, metrics, tags))
     if not numbers:
         return notes
-    params = {
+    asked = {
         "by": selection.key,
         "where": selection.where,
-        "since": _time(selection.start_ms),
+        "since": time_of(selection.start_ms),
     }
-    params = {key: value for key, value in params.items() if value}
+    params = {key: value for key, value in asked.items() if value}
     run_id = selection.source.log(selection.experiment, _RUN_NAME, params, numbers)
     return [f"Logged to {len(numbers)} LoggedModels by the run {run_id}.", *notes]
 
@@ -117,9 +116,3 @@ def _metrics(group: Group) -> Iterator[tuple[str, float]]:
             value = of.mean
         if value is not None:
             yield f"{_NOT_IN_NAMES.sub('_', name)[: _MAX_NAME - 5]}/mean", value
-
-
-def _time(time_ms: int | None) -> str:
-    if time_ms is None:
-        return ""
-    return datetime.fromtimestamp(time_ms / _MS_PER_S, tz=timezone.utc).isoformat()

@@ -24,10 +24,12 @@ from otel_mlflow_context.compare.sources.base import (
 )
 from otel_mlflow_context.compare.sources.spans import Span, of_otlp
 from otel_mlflow_context.compare.sources.times import milliseconds
+from otel_mlflow_context.mlflow_client.http.logged_models import LOGGED_MODELS
 from otel_mlflow_context.mlflow_client.http.rest import (
     Client,
     RequestRejected,
     ServerUnavailable,
+    pairs,
     server_from,
 )
 from otel_mlflow_context.settings import environment_variables as env
@@ -36,7 +38,6 @@ _FIRST_ANSWER: Final = 10.0
 """The seconds in which a server that is there has answered which experiment it is."""
 _UNKNOWN: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
 _UNAUTHORIZED: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-_MODELS: Final = "/api/2.0/mlflow/logged-models"
 _LISTED: Final = 10
 _MS_PER_S: Final = 1_000
 
@@ -145,7 +146,7 @@ class ServerSource:
 
     def has_model(self, experiment: Experiment, model_id: str) -> bool:
         try:
-            answer = self._call("GET", f"{_MODELS}/{quote(model_id, safe='')}", {})
+            answer = self._call("GET", f"{LOGGED_MODELS}/{quote(model_id, safe='')}", {})
             return str(answer["model"]["info"]["experiment_id"]) == experiment.id
         except (RequestRejected, KeyError, TypeError, AttributeError):
             return False
@@ -162,7 +163,7 @@ class ServerSource:
         try:
             created = self._call("POST", f"{path}runs/create", run)
             run_id = str(created["run"]["info"]["run_id"])
-            body = {"run_id": run_id, "params": _pairs(params)}
+            body = {"run_id": run_id, "params": pairs(params)}
             self._call("POST", f"{path}runs/log-batch", body)
             for it in numbers:
                 metrics = [
@@ -172,8 +173,8 @@ class ServerSource:
                 body = {"run_id": run_id, "metrics": metrics}
                 self._call("POST", f"{path}runs/log-batch", body)
                 if it.tags:
-                    tags = {"tags": _pairs(it.tags)}
-                    self._call("PATCH", f"{_MODELS}/{quote(it.model_id, safe='')}/tags", tags)
+                    tags = {"tags": pairs(it.tags)}
+                    self._call("PATCH", f"{LOGGED_MODELS}/{quote(it.model_id, safe='')}/tags", tags)
             ended = {"run_id": run_id, "status": "FINISHED", "end_time": now_ms}
             self._call("POST", f"{path}runs/update", ended)
         except RequestRejected as refused:
@@ -227,10 +228,6 @@ class ServerSource:
             f"what answers at {self.name} is no MLflow server, but perhaps a login page: correct "
             f"{env.MLFLOW_TRACKING_URI} (http or https? a path?)"
         )
-
-
-def _pairs(values: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"key": key, "value": value} for key, value in values.items()]
 
 
 def _aggregation(name: str) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from otel_mlflow_context.facts.version import Version
-from otel_mlflow_context.mlflow_client.http.rest import Client
+from otel_mlflow_context.mlflow_client.http.rest import Client, pairs
 from otel_mlflow_context.mlflow_client.logged_models import LoggedModel
 
-_PATH: Final = "/api/2.0/mlflow/logged-models"
+LOGGED_MODELS: Final = "/api/2.0/mlflow/logged-models"
 _READY: Final = "LOGGED_MODEL_READY"
 
 
@@ -25,7 +25,7 @@ class RestCalls:
             "filter": version.filter,
             "order_by": [{"field_name": "creation_timestamp", "ascending": True}],
         }
-        answer = self._client.call("POST", f"{_PATH}/search", body, deadline)
+        answer = self._client.call("POST", f"{LOGGED_MODELS}/search", body, deadline)
         infos = [model["info"] for model in answer.get("models", ())]
         return [
             LoggedModel(
@@ -37,15 +37,18 @@ class RestCalls:
         ]
 
     def create(self, version: Version, experiment_id: str, deadline: float) -> str:
-        tags = [{"key": key, "value": value} for key, value in version.tags.items()]
-        params = [{"key": key, "value": value} for key, value in version.identity]
-        body = {"experiment_id": experiment_id, "name": version.name, "tags": tags}
-        answer = self._client.call("POST", _PATH, {**body, "params": params}, deadline)
+        body = {
+            "experiment_id": experiment_id,
+            "name": version.name,
+            "tags": pairs(version.tags),
+            "params": pairs(dict(version.identity)),
+        }
+        answer = self._client.call("POST", LOGGED_MODELS, body, deadline)
         return str(answer["model"]["info"]["model_id"])
 
     def make_ready(self, model_id: str, deadline: float) -> None:
         body = {"model_id": model_id, "status": _READY}
-        self._client.call("PATCH", f"{_PATH}/{model_id}", body, deadline)
+        self._client.call("PATCH", f"{LOGGED_MODELS}/{model_id}", body, deadline)
 
     def delete(self, model_id: str, deadline: float) -> None:
-        self._client.call("DELETE", f"{_PATH}/{model_id}", {}, deadline)
+        self._client.call("DELETE", f"{LOGGED_MODELS}/{model_id}", {}, deadline)

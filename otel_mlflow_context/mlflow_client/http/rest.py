@@ -53,6 +53,15 @@ def without_credentials(url: str) -> str:
     return _USER_INFO.sub("", url)
 
 
+def pairs(values: Mapping[str, str]) -> list[dict[str, str]]:
+    """Metadata, tags or params as MLflow's REST API takes them.
+
+    >>> pairs({"app_version": "1.10"})
+    [{'key': 'app_version', 'value': '1.10'}]
+    """
+    return [{"key": key, "value": value} for key, value in values.items()]
+
+
 class ServerUnavailable(Exception):  # noqa: N818  # a state, not a mistake
     """The server could not be reached, or answered "later" until the time was over."""
 
@@ -219,9 +228,7 @@ class Client:
                 "request_id": trace.trace_id,
                 "timestamp_ms": trace.end_ns // _NS_PER_MS,
                 "status": trace.state,
-                "request_metadata": [
-                    {"key": key, "value": value} for key, value in trace.metadata.items()
-                ],
+                "request_metadata": pairs(trace.metadata),
                 "tags": [],
             },
             deadline,

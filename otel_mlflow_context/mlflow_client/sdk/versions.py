@@ -140,8 +140,8 @@ class VersionLinks:
                         self._thread = None
                         return
                     wanted, ended = dict(self._wanted), list(self._ended)
-                for (uri, experiment_id, identity), metadata in wanted.items():
-                    self._look_up((uri, experiment_id, identity), metadata)
+                for key, metadata in wanted.items():
+                    self._look_up(key, metadata)
                 for trace in ended:
                     self._link_stored(*trace)
                 with self._changed:
@@ -149,8 +149,9 @@ class VersionLinks:
                         self._changed.wait(_POLL)
 
     def _look_up(self, key: _Key, metadata: Mapping[str, str]) -> None:
+        uri, experiment_id, _ = key
         try:
-            self._found[key] = self._model_id(key[0], metadata, key[1])
+            self._found[key] = self._model_id(uri, metadata, experiment_id)
         except ServerUnavailable:
             return  # it is asked again
         except Exception as error:

@@ -10,13 +10,6 @@ from servers import Front
 
 
 @pytest.fixture
-def front(server: Any) -> Iterator[Front]:
-    """Before the server that all share."""
-    with Front.before(server.port) as front:
-        yield front
-
-
-@pytest.fixture
 def own_front(own_server: Any) -> Iterator[Front]:
     """Before the server that the test may kill."""
     with Front.before(own_server.port) as front:
