@@ -1,7 +1,7 @@
 """Programs in copies of a process that has imported mlflow already: its import takes seconds.
 
 A program runs as `python program ...` would run it, in a process of its own that is forked from
-the one that this file is when it is started.
+the one that this file is when it is started. That of ``mlflow server`` becomes its server.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import multiprocessing
 import os
+import re
 import runpy
 import signal
 import socket
@@ -20,10 +22,12 @@ import threading
 import time
 from pathlib import Path
 from typing import IO, Any
+from unittest import mock
 
 from shared import keep, shared
 
 _STATUS = struct.Struct("i")
+_NOT_SHARED = re.compile(r"(otel_mlflow_context|mlflow\.server)\b")
 _PROGRAM = """
 import sys
 socket, sys.path[0] = sys.argv[1:]
@@ -105,12 +109,14 @@ def _start(folder: Path) -> dict[str, Any]:
 
 def serve(path: str) -> list[str]:
     """Fork a process for each program; in that one, return the program's arguments."""
+    import mlflow.server.fastapi_app
     import mlflow.store.tracking.sqlalchemy_store
-    import mlflow.tracing.trace_manager  # noqa: F401
+    import mlflow.tracing.trace_manager
 
-    # A program imports these itself: they know which program it is.
-    for name in [it for it in sys.modules if it.split(".")[0] == "otel_mlflow_context"]:
+    # A program imports these itself: they know which program it is, and what its environment says.
+    for name in [it for it in sys.modules if _NOT_SHARED.match(it)]:
         del sys.modules[name]
+    del mlflow.server
     assert threading.active_count() == 1, threading.enumerate()
     gc.collect()
     gc.freeze()
@@ -152,6 +158,8 @@ def _fork(connection: socket.socket) -> list[str]:
 
 def run(arguments: list[str]) -> None:
     """Run a program as ``python`` does, in the module ``__main__`` of the process."""
+    if arguments[:3] == ["-m", "mlflow", "server"]:
+        arguments = _server(arguments)
     sys.orig_argv[:] = [sys.executable, *arguments]
     sys.path[:1] = ["", *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     if arguments[0] == "-m":
@@ -164,3 +172,38 @@ def run(arguments: list[str]) -> None:
     main.__file__ = str(Path(arguments[0]).resolve())
     code = compile(Path(arguments[0]).read_text(), main.__file__, "exec")
     exec(code, main.__dict__)
+
+
+def _server(arguments: list[str]) -> list[str]:
+    """The arguments of the server that a command of MLflow's starts; its environment is set.
+
+    The command runs in a fork: it prepares the database, and would wait for the server then.
+    """
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+
+        class Popen(subprocess.Popen[Any]):
+            def __init__(self, command: Any, **options: Any) -> None:
+                if "uvicorn" in command:
+                    os.write(writing, json.dumps([command, options["env"]]).encode())
+                    os._exit(0)
+                super().__init__(command, **options)
+
+        sys.argv = arguments[1:]
+        with mock.patch("subprocess.Popen", Popen):
+            runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        message = pipe.read()
+    _, status = os.waitpid(pid, 0)
+    if not message:
+        sys.exit(os.waitstatus_to_exitcode(status))
+    (_, *command), environment = json.loads(message)
+    os.environ.update(environment)
+    import uvicorn._subprocess
+
+    # Workers are forked as well.
+    uvicorn._subprocess.spawn = multiprocessing.get_context("fork")  # type: ignore[assignment]
+    return command
