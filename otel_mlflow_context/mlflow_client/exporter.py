@@ -7,7 +7,6 @@ import logging
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from http import HTTPStatus
@@ -22,7 +21,6 @@ from otel_mlflow_context.facts.metadata import metadata_from_attributes
 from otel_mlflow_context.facts.span_metadata import metadata_from_span
 from otel_mlflow_context.facts.values import request_value
 from otel_mlflow_context.mlflow_client.metrics import (
-    OVERFLOW,
     SHUTDOWN,
     UNAVAILABLE,
     ExporterMetrics,
@@ -43,6 +41,7 @@ try:
         server_from,
     )
     from otel_mlflow_context.mlflow_client.logged_models import LoggedModels
+    from otel_mlflow_context.mlflow_client.retry_queue import RetryQueue
 except ImportError as error:
     raise ImportError(
         f"{error}: MlflowSpanExporter needs more, `pip install 'otel-mlflow-context[otlp]'`"
@@ -56,8 +55,6 @@ _PLUGIN_TIMEOUT: Final = 1.0
 """Seconds for the question whether the server has the plugin."""
 _WORKERS: Final = 8
 """Calls for metadata at once. Each waits 40 ms for the server's delayed acknowledgement."""
-_MAX_RETRIED: Final = 10_000
-"""Traces in the retry queue of metadata: a few megabytes."""
 _MAX_FAILURES: Final = 3
 """Times that the server may fail at the metadata of a trace before it is given up."""
 _INVALID: Final = frozenset({400, 413, 422, 500})
@@ -84,7 +81,8 @@ class MlflowSpanExporter(SpanExporter):
 
     A batch that the server refuses as invalid is sent again in halves, until only the bad trace
     is left out. Metadata that could not be written is kept, and tried again at the next export,
-    flush and at shutdown. Use it behind a `BatchSpanProcessor`: an export waits for the server.
+    flush and at shutdown, and while there are none after 5 seconds, 10, and so on to once a minute.
+    Use it behind a `BatchSpanProcessor`: an export waits for the server.
 
     Args:
         tracking_uri: the http(s) address of the server; by default ``MLFLOW_TRACKING_URI``.
@@ -132,8 +130,8 @@ class MlflowSpanExporter(SpanExporter):
         """The id of the experiment, once it is known."""
         self._has_plugin = False
         """Whether the server makes metadata of root spans itself, once that is known."""
-        self._retry_queue: deque[TraceUpdate] = deque(maxlen=_MAX_RETRIED)
         self._metrics = ExporterMetrics(meter_provider)
+        self._retry_queue = RetryQueue(self._write_again, self._metrics)
         self._logged: set[str] = set()
         self._shut_down = False
         try:
@@ -177,9 +175,9 @@ class MlflowSpanExporter(SpanExporter):
         self._metrics.spans(len(spans) - len(stored) - len(left_out), error_type)
         try:
             updates = [it for it in self._updates(stored) if it.trace_id not in created]
-            updates = [*self._take_retry_queue(), *updates]
+            updates = [*self._retry_queue.take(), *updates]
             for update in uncertain:  # for later: the server may still be at work
-                self._enqueue(update)
+                self._retry_queue.add(update)
             self._write(updates, deadline)
         except Exception as error:
             self._log_once("metadata is not written to", error, with_traceback=True)
@@ -187,24 +185,21 @@ class MlflowSpanExporter(SpanExporter):
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Try again to write the metadata in the retry queue. True when none is left."""
+        deadline = time.monotonic() + timeout_millis / 1_000
         if not self._shut_down:
-            try:
-                deadline = time.monotonic() + timeout_millis / 1_000
-                self._write(self._take_retry_queue(), deadline)
-            except Exception as error:
-                self._log_once("metadata is not written to", error, with_traceback=True)
-        return not self._retry_queue
+            self._write_again(self._retry_queue.take(), deadline)
+        return self._retry_queue.join(deadline - time.monotonic())
 
     def shutdown(self) -> None:
         if self._shut_down:
             return
-        if self._retry_queue and not self.force_flush(int(self._timeout * 1_000)):
+        self._retry_queue.close()
+        self.force_flush(int(self._timeout * 1_000))
+        if lost := len(self._retry_queue.take()):
             _logger.warning(
-                "%d traces are stored in %s without their metadata",
-                len(self._retry_queue),
-                self._client.server.name,
+                "%d traces are stored in %s without their metadata", lost, self._client.server.name
             )
-            self._metrics.metadata(len(self._take_retry_queue()), UNAVAILABLE)
+            self._metrics.metadata(lost, UNAVAILABLE)
         self._shut_down = True
         self._client.close()
 
@@ -286,19 +281,6 @@ class MlflowSpanExporter(SpanExporter):
             updates.append(update)
         return updates
 
-    def _take_retry_queue(self) -> list[TraceUpdate]:
-        updates = list(self._retry_queue)
-        self._retry_queue.clear()
-        self._metrics.waiting(-len(updates))
-        return updates
-
-    def _enqueue(self, update: TraceUpdate) -> None:
-        if len(self._retry_queue) == _MAX_RETRIED:  # the oldest goes
-            self._metrics.metadata(1, OVERFLOW)
-            self._metrics.waiting(-1)
-        self._metrics.waiting(1)
-        self._retry_queue.append(update)
-
     def _create_trace_infos(
         self, spans: Sequence[ReadableSpan], deadline: float, created: set[str]
     ) -> None:
@@ -324,6 +306,12 @@ class MlflowSpanExporter(SpanExporter):
             if with_request_id and not self._client.sets_request_ids(deadline):
                 _for_each(with_request_id, create)
 
+    def _write_again(self, updates: list[TraceUpdate], deadline: float | None = None) -> None:
+        try:
+            self._write(updates, deadline or time.monotonic() + self._timeout)
+        except Exception as error:
+            self._log_once("metadata is not written to", error, with_traceback=True)
+
     def _write(self, updates: list[TraceUpdate], deadline: float) -> None:
         _for_each(updates, lambda update: self._write_one(update, deadline))
 
@@ -343,7 +331,7 @@ class MlflowSpanExporter(SpanExporter):
             may_retry = update.failures < _MAX_FAILURES
             if update.uncertain and rejected.status == HTTPStatus.NOT_FOUND:
                 if may_retry:
-                    self._enqueue(again)
+                    self._retry_queue.add(again)
                 else:
                     self._metrics.metadata(1, _error_type(rejected))
             elif rejected.status == HTTPStatus.INTERNAL_SERVER_ERROR and may_retry:
@@ -371,10 +359,9 @@ class MlflowSpanExporter(SpanExporter):
         return replace(update, metadata={**update.metadata, **link})
 
     def _retry(self, update: TraceUpdate, error: Exception) -> None:
-        if len(self._retry_queue) == _MAX_RETRIED:
-            self._log_once("metadata of the oldest traces is lost, too much waits for", error)
         self._log_once("metadata waits for", error)
-        self._enqueue(update)
+        if not self._retry_queue.add(update):
+            self._log_once("metadata of the oldest traces is lost, too much waits for", error)
 
     def _log_once(self, what: str, error: Exception, *, with_traceback: bool = False) -> None:
         if what not in self._logged:

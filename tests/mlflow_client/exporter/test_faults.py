@@ -21,6 +21,7 @@ from sqlalchemy import create_engine, exc
 from sqlalchemy.pool import QueuePool
 
 from otel_mlflow_context import MlflowSpanExporter, trace_context
+from otel_mlflow_context.mlflow_client import retry_queue
 
 
 def versions(stored: list[Any]) -> list[str | None]:
@@ -90,6 +91,59 @@ def test_metadata_that_fails_while_spans_pass_is_written_later(
     assert exporter.force_flush()
     assert versions(traces(front.uri, experiment)) == ["1.10"] * 20
     assert len([record for record in caplog.records if "waits" in record.getMessage()]) == 1
+
+
+def test_metadata_that_fails_is_written_without_another_export(
+    front: Front,
+    experiment: str,
+    recorded: Any,
+    traces: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(retry_queue, "FIRST_DELAY", 0.2)
+    others = retry_threads()
+    exporter = MlflowSpanExporter(front.uri, experiment_name=experiment, timeout=3)
+    front.answer = lambda method, _: 503 if method == "PATCH" else None
+    for _ in range(20):
+        recorded.trace()
+    assert exporter.export(recorded.take()) is SpanExportResult.SUCCESS
+    front.answer = lambda *_: None
+    for _ in range(600):
+        if versions(traces(front.uri, experiment)) == ["1.10"] * 20:
+            break
+        time.sleep(0.1)
+    assert versions(traces(front.uri, experiment)) == ["1.10"] * 20
+    assert ends(retry_threads() - others)
+    exporter.shutdown()
+
+
+def test_a_flush_waits_for_what_is_tried_again_at_the_same_time(
+    front: Front, experiment: str, recorded: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry_queue, "FIRST_DELAY", 0.1)
+    others = retry_threads()
+    exporter = MlflowSpanExporter(front.uri, experiment_name=experiment, timeout=1)
+    front.answer = lambda method, _: 503 if method == "PATCH" else None
+    recorded.trace()
+    exporter.export(recorded.take())
+    begun, released = threading.Event(), threading.Event()
+    front.answer = lambda *_: (begun.set(), released.wait(30), None)[-1]
+    assert begun.wait(30)
+    assert not exporter.force_flush(100)
+    released.set()
+    assert exporter.force_flush()
+    assert ends(retry_threads() - others)
+    exporter.shutdown()
+
+
+def retry_threads() -> set[threading.Thread]:
+    return {it for it in threading.enumerate() if it.name == "otel-mlflow-context-retry"}
+
+
+def ends(threads: set[threading.Thread]) -> bool:
+    for thread in threads:
+        thread.join(30)
+    return not any(it.is_alive() for it in threads)
 
 
 def test_a_server_that_fails_at_metadata_is_asked_again_but_not_for_ever(
@@ -247,8 +301,9 @@ def test_credentials_are_sent_and_never_logged(
 
 
 def test_spans_that_were_stored_without_an_answer_get_their_metadata(
-    front: Front, experiment: str, recorded: Any, traces: Any
+    front: Front, experiment: str, recorded: Any, traces: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(retry_queue, "FIRST_DELAY", 1_000)  # only the flush tries it again
     exporter = MlflowSpanExporter(front.uri, experiment_name=experiment, timeout=8)
     recorded.trace()
     assert exporter.export(recorded.take()) is SpanExportResult.SUCCESS  # the server is warm

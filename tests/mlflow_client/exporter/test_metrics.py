@@ -13,7 +13,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from servers import Front
 
 from otel_mlflow_context import MlflowSpanExporter
-from otel_mlflow_context.mlflow_client import exporter as exporter_module
+from otel_mlflow_context.mlflow_client import retry_queue
 
 
 class Counted:
@@ -109,7 +109,7 @@ def test_metadata_that_is_refused_is_dropped_by_its_status(
 def test_what_the_retry_queue_has_no_room_for_is_dropped(
     front: Front, experiment: str, recorded: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exporter_module, "_MAX_RETRIED", 2)
+    monkeypatch.setattr(retry_queue, "MAX_TRACES", 2)
     counted = Counted(front.uri, experiment, timeout=1)
     front.answer = lambda method, _: 503 if method == "PATCH" else None
     for _ in range(5):
