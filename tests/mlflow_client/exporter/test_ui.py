@@ -21,9 +21,11 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from packaging.version import Version
+from selenium.common.exceptions import ElementClickInterceptedException
 from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
 
 from otel_mlflow_context import MlflowContextSpanProcessor, MlflowSpanExporter, trace_context
 from otel_mlflow_context.compare import compare_versions
@@ -81,15 +83,20 @@ def open_page(browser: Chrome, uri: str, experiment: str, page: str) -> None:
 def open_traces(browser: Chrome, uri: str, experiment: str, shown: tuple[str, ...] = SHOWN) -> None:
     """The list of an experiment's traces, with the columns that say where they come from."""
     open_page(browser, uri, experiment, "traces")
-    for name in ("assistant.chat_panel.close", "detect_issues.guidance.got_it"):
-        button = browser.find_element(By.CSS_SELECTOR, f"[data-component-id='mlflow.{name}']")
-        browser.execute_script("arguments[0].click()", button)  # another may still lie above it
+    close_advice(browser)
     browser.find_element(By.CSS_SELECTOR, "[aria-label='Display']").click()
     browser.find_element(By.XPATH, "//*[@role='menuitem'][.='Columns']").click()
     for name in (*HIDDEN, *SHOWN):
         browser.find_element(By.XPATH, f"//*[@role='menuitemcheckbox'][.='{name}']").click()
     for _ in range(3):
         ActionChains(browser).send_keys(Keys.ESCAPE).perform()
+
+
+def close_advice(browser: Chrome) -> None:
+    """Close what lies above the page at the first visit."""
+    for name in ("assistant.chat_panel.close", "detect_issues.guidance.got_it"):
+        button = browser.find_element(By.CSS_SELECTOR, f"[data-component-id='mlflow.{name}']")
+        browser.execute_script("arguments[0].click()", button)  # another may still lie above it
 
 
 def table_of(browser: Chrome) -> list[str]:
@@ -168,6 +175,14 @@ def test_the_page_of_versions_shows_the_numbers_and_traces_of_each(
     model_id = browser.find_element(By.XPATH, "//a[.='qa-1_4_2']").get_attribute("href")[-34:]
     open_page(browser, server.uri, experiment, f"models/{model_id}/traces")
     assert browser.find_element(By.XPATH, "//*[contains(., '3 of 3')]")
+    close_advice(browser)
+    columns = (By.CSS_SELECTOR, "[data-testid='column-selector-button']")
+    WebDriverWait(browser, 30, ignored_exceptions=[ElementClickInterceptedException]).until(
+        lambda it: it.find_element(*columns).click() is None  # once the advice is gone
+    )
+    browser.find_element(By.XPATH, "//label[normalize-space(.)='Version']").click()
+    assert browser.find_element(By.XPATH, "//*[@role='columnheader'][.='Version']")
+    assert [("qa-1_4_2" in row) for row in table_of(browser) if "tr-" in row] == [True] * 3
 
 
 def take_picture(uri: str, file: str) -> None:
