@@ -180,7 +180,7 @@ def test_the_page_of_versions_shows_the_numbers_and_traces_of_each(
     WebDriverWait(browser, 30, ignored_exceptions=[ElementClickInterceptedException]).until(
         lambda it: it.find_element(*columns).click() is None  # once the advice is gone
     )
-    browser.find_element(By.XPATH, "//label[normalize-space(.)='Version']").click()
+    browser.find_element(By.XPATH, "//*[@role='option'][.='Version']").click()
     assert browser.find_element(By.XPATH, "//*[@role='columnheader'][.='Version']")
     assert [("qa-1_4_2" in row) for row in table_of(browser) if "tr-" in row] == [True] * 3
 
