@@ -95,7 +95,8 @@ class MlflowSpanExporter(SpanExporter):
         timeout: seconds for one export, with all its attempts; by default 10.
         meter_provider: of the exporter's own metrics; by default the global one.
 
-    User, password, token, TLS, workspace and run are taken from MLflow's own variables.
+    Credentials, TLS, workspace and run are those of MLflow's own client: of its variables, its file
+    and its plugins.
 
     Raises:
         ValueError: an argument that is not allowed; the message names it.

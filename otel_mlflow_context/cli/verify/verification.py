@@ -34,6 +34,7 @@ from otel_mlflow_context.mlflow_client.http.rest import (
     Client,
     RequestRejected,
     ServerUnavailable,
+    is_server_address,
     server_from,
     without_credentials,
 )
@@ -206,7 +207,9 @@ def _client() -> Client:
     uri = os.environ.get(env.MLFLOW_TRACKING_URI, "").strip()
     try:
         return Client(server_from(os.environ), connections=1)
-    except ValueError:
+    except ValueError as error:
+        if is_server_address(uri):  # a package is missing
+            raise _Problem(str(error)) from None
         got = f"is {without_credentials(uri)!r}" if uri else "is not set"
         raise _Problem(
             f"{env.MLFLOW_TRACKING_URI} {got}: set it to the http(s) address of an MLflow server, "

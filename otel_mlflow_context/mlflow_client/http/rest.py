@@ -20,6 +20,11 @@ import requests
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from urllib3.exceptions import NewConnectionError
 
+from otel_mlflow_context.mlflow_client.http.credentials import (
+    Credentials,
+    CredentialsUnavailable,
+    TrackingCredentials,
+)
 from otel_mlflow_context.semconv import PLUGIN_PATH
 from otel_mlflow_context.settings import environment_variables as env
 
@@ -36,6 +41,16 @@ _HTTP: Final = re.compile(r"https?://[^/]", re.IGNORECASE)
 _USER_INFO: Final = re.compile(r"(?<=://).*@", re.DOTALL)
 _NUMBER: Final = re.compile("[0-9]{1,4}")
 _REASON_LENGTH: Final = 200
+_NO_SECRETS: Final = frozenset(
+    {
+        *("accept", "accept-encoding", "connection", "content-encoding", "content-length"),
+        *("content-type", "host", "user-agent"),
+        *("x-mlflow-experiment-id", "x-mlflow-run-id", "x-mlflow-workspace"),
+    }
+)
+"""The names of all request headers but those of plugins and credentials."""
+_MIN_SECRET: Final = 4
+"""Characters: shorter ones are in every text."""
 _NS_PER_MS: Final = 1_000_000
 _MS_PER_S: Final = 1_000
 _SETS_REQUEST_IDS: Final = (3, 11)
@@ -102,8 +117,7 @@ class Server:
     """The address of an MLflow server, with credentials and TLS options."""
 
     url: str
-    headers: Mapping[str, str]
-    auth: tuple[str, str] | None
+    credentials: Credentials
     verify: bool | str
     cert: str | None
 
@@ -111,6 +125,10 @@ class Server:
     def name(self) -> str:
         """The URL without credentials, for people."""
         return without_credentials(self.url)
+
+
+def is_server_address(uri: str) -> bool:
+    return _HTTP.match(uri) is not None
 
 
 def server_from(environ: Mapping[str, str], tracking_uri: str | None = None) -> Server:
@@ -121,27 +139,18 @@ def server_from(environ: Mapping[str, str], tracking_uri: str | None = None) -> 
         tracking_uri: takes the place of ``MLFLOW_TRACKING_URI``.
 
     Raises:
-        ValueError: it is not the URL of a server.
+        ValueError: it is not the URL of a server, or a package is missing.
     """
     uri = (tracking_uri or environ.get(env.MLFLOW_TRACKING_URI, "")).strip().rstrip("/")
-    if not _HTTP.match(uri):
+    if not is_server_address(uri):
         raise ValueError(
             f"tracking_uri ({env.MLFLOW_TRACKING_URI}) must be the http(s) address of an MLflow "
             f"server, got {without_credentials(uri)!r}"
         )
-    username = environ.get(env.MLFLOW_TRACKING_USERNAME)
-    token = environ.get(env.MLFLOW_TRACKING_TOKEN)
-    workspace = environ.get(env.MLFLOW_WORKSPACE)
-    headers = {}
-    if token and not username:
-        headers["Authorization"] = f"Bearer {token}"
-    if workspace:
-        headers["X-MLFLOW-WORKSPACE"] = workspace
     insecure = environ.get(env.MLFLOW_TRACKING_INSECURE_TLS, "").strip().lower() in ("true", "1")
     return Server(
         url=uri,
-        headers=headers,
-        auth=(username, environ.get(env.MLFLOW_TRACKING_PASSWORD, "")) if username else None,
+        credentials=TrackingCredentials(environ),
         verify=False if insecure else environ.get(env.MLFLOW_TRACKING_SERVER_CERT_PATH) or True,
         cert=environ.get(env.MLFLOW_TRACKING_CLIENT_CERT_PATH) or None,
     )
@@ -167,10 +176,7 @@ class Client:
         Raises:
             ServerUnavailable, RequestRejected
         """
-        request.headers.update(self.server.headers)
-        if self.server.auth:
-            request.prepare_auth(self.server.auth)
-        return _retry(deadline, lambda timeout: self._once(request, timeout))
+        return _retry(deadline, lambda timeout: self._attempt(request, timeout))
 
     def call(self, method: str, path: str, body: dict[str, Any], deadline: float) -> Any:
         """Call a path of MLflow's REST API, and return its answer."""
@@ -296,11 +302,18 @@ class Client:
             session.mount(scheme, adapter)
         return session
 
+    def _attempt(self, request: requests.PreparedRequest, timeout: float) -> requests.Response:
+        answer = self._once(request, timeout)
+        if answer.status_code == HTTPStatus.UNAUTHORIZED and self.server.credentials.renew():
+            answer = self._once(request, timeout)  # a token may have expired
+        return answer
+
     def _once(self, request: requests.PreparedRequest, timeout: float) -> requests.Response:
         if self._process != os.getpid():
             # A forked process must not use its parent's connections.
             self._session, self._process = self._new_session(), os.getpid()
         with suppress_instrumentation():
+            self.server.credentials.add_to(request)
             return self._session.send(
                 request,
                 timeout=timeout,
@@ -319,6 +332,8 @@ def _retry(deadline: float, attempt: Callable[[float], requests.Response]) -> re
         asked_to_wait = 0.0
         try:
             answer = attempt(left)
+        except CredentialsUnavailable as error:
+            why = str(error)
         except (requests.ConnectionError, requests.Timeout) as error:
             why = type(error).__name__
             uncertain = uncertain or not _never_connected(error)
@@ -354,8 +369,14 @@ def _never_connected(error: requests.RequestException) -> bool:
 
 
 def _reason(answer: requests.Response) -> str:
-    """The text of an answer, in one short line."""
-    return " ".join(answer.text.split())[:_REASON_LENGTH]
+    """The text of an answer, in one short line, without credentials that it may quote."""
+    text = answer.text
+    for name, value in answer.request.headers.items():
+        if name.lower() not in _NO_SECRETS:
+            for secret in (str(value), str(value).partition(" ")[2]):
+                if len(secret) >= _MIN_SECRET:
+                    text = text.replace(secret, "***")
+    return " ".join(text.split())[:_REASON_LENGTH]
 
 
 def _seconds(text: str) -> float:
