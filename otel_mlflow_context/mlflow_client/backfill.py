@@ -17,14 +17,10 @@ from typing import Any, Final
 
 from otel_mlflow_context.facts.span_metadata import metadata_from_span
 from otel_mlflow_context.facts.version import version_of
+from otel_mlflow_context.mlflow_client.http.errors import RequestRejected, ServerUnavailable
 from otel_mlflow_context.mlflow_client.http.logged_models import RestCalls
-from otel_mlflow_context.mlflow_client.http.rest import (
-    Client,
-    RequestRejected,
-    ServerUnavailable,
-    TraceUpdate,
-    server_from,
-)
+from otel_mlflow_context.mlflow_client.http.rest import Client, TraceUpdate
+from otel_mlflow_context.mlflow_client.http.server import server_from
 from otel_mlflow_context.mlflow_client.logged_models import LoggedModels
 from otel_mlflow_context.mlflow_client.time_range import start_of
 from otel_mlflow_context.semconv import GIT_METADATA, MLFLOW_CLIENT_REQUEST_ID, MLFLOW_MODEL_ID

@@ -31,15 +31,11 @@ from otel_mlflow_context.settings import current_settings
 from otel_mlflow_context.settings import environment_variables as env
 
 try:
+    from otel_mlflow_context.mlflow_client.http.errors import RequestRejected, ServerUnavailable
     from otel_mlflow_context.mlflow_client.http.logged_models import RestCalls
     from otel_mlflow_context.mlflow_client.http.otlp import OtlpSender
-    from otel_mlflow_context.mlflow_client.http.rest import (
-        Client,
-        RequestRejected,
-        ServerUnavailable,
-        TraceUpdate,
-        server_from,
-    )
+    from otel_mlflow_context.mlflow_client.http.rest import Client, TraceUpdate
+    from otel_mlflow_context.mlflow_client.http.server import server_from
     from otel_mlflow_context.mlflow_client.logged_models import LoggedModels
     from otel_mlflow_context.mlflow_client.retry_queue import RetryQueue
 except ImportError as error:

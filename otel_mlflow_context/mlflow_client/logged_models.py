@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Final, NamedTuple, Protocol
 
 from otel_mlflow_context.facts.version import Version, version_of
-from otel_mlflow_context.mlflow_client.http.rest import RequestRejected, ServerUnavailable
+from otel_mlflow_context.mlflow_client.http.errors import RequestRejected, ServerUnavailable
 
 _logger = logging.getLogger(__name__)
 

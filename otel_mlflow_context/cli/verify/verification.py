@@ -30,10 +30,9 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from otel_mlflow_context.context.trace_context import trace_context
 from otel_mlflow_context.facts.metadata import metadata_from_attributes
 from otel_mlflow_context.mlflow_client.exporter import MlflowSpanExporter
-from otel_mlflow_context.mlflow_client.http.rest import (
-    Client,
-    RequestRejected,
-    ServerUnavailable,
+from otel_mlflow_context.mlflow_client.http.errors import RequestRejected, ServerUnavailable
+from otel_mlflow_context.mlflow_client.http.rest import Client
+from otel_mlflow_context.mlflow_client.http.server import (
     is_server_address,
     server_from,
     without_credentials,

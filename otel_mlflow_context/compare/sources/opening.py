@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from otel_mlflow_context.compare.sources.base import CannotCompare, Experiment, Source
-from otel_mlflow_context.mlflow_client.http.rest import without_credentials
+from otel_mlflow_context.mlflow_client.http.server import without_credentials
 from otel_mlflow_context.settings import environment_variables as env
 
 

@@ -24,14 +24,10 @@ from otel_mlflow_context.compare.sources.base import (
 )
 from otel_mlflow_context.compare.sources.spans import Span, of_otlp
 from otel_mlflow_context.compare.sources.times import milliseconds
+from otel_mlflow_context.mlflow_client.http.errors import RequestRejected, ServerUnavailable
 from otel_mlflow_context.mlflow_client.http.logged_models import LOGGED_MODELS
-from otel_mlflow_context.mlflow_client.http.rest import (
-    Client,
-    RequestRejected,
-    ServerUnavailable,
-    pairs,
-    server_from,
-)
+from otel_mlflow_context.mlflow_client.http.rest import Client, pairs
+from otel_mlflow_context.mlflow_client.http.server import server_from
 from otel_mlflow_context.settings import environment_variables as env
 
 _FIRST_ANSWER: Final = 10.0

@@ -25,7 +25,7 @@ from otel_mlflow_context.compare.sources.base import (
     not_there,
 )
 from otel_mlflow_context.compare.sources.spans import Span, of_entity
-from otel_mlflow_context.mlflow_client.http.rest import without_credentials
+from otel_mlflow_context.mlflow_client.http.server import without_credentials
 
 _LISTED: Final = 10
 _DATABASES: Final = ("sqlite", "postgresql", "mysql", "mssql")

@@ -20,6 +20,7 @@ import requests
 from requests.auth import AuthBase
 from requests.utils import check_header_validity
 
+from otel_mlflow_context.mlflow_client.http.errors import ServerUnavailable
 from otel_mlflow_context.settings import environment_variables as env
 
 _logger = logging.getLogger(__name__)
@@ -33,10 +34,6 @@ _FILE: Final = Path("~/.mlflow/credentials")
 _TRUE: Final = ("true", "1")
 
 
-class CredentialsUnavailable(Exception):  # noqa: N818  # a state, not a mistake
-    """There are no credentials now; another attempt may have them. The text has no secret."""
-
-
 class Credentials(Protocol):
     """Adds credentials to requests. May be used by many threads."""
 
@@ -44,7 +41,7 @@ class Credentials(Protocol):
         """Add headers to a request, before each attempt to send it.
 
         Raises:
-            CredentialsUnavailable
+            ServerUnavailable: there are none now. The text has no secret.
         """
 
     def renew(self) -> bool:
@@ -120,7 +117,7 @@ class TrackingCredentials:
         try:
             return self._get_auth()
         except Exception as error:
-            raise CredentialsUnavailable(
+            raise ServerUnavailable(
                 f"the request auth provider {self._auth_name!r} ({env.MLFLOW_TRACKING_AUTH}) "
                 f"failed: {type(error).__name__}"
             ) from None
@@ -196,5 +193,5 @@ def _add(request: requests.PreparedRequest, headers: Mapping[str, str]) -> None:
             check_header_validity((name, value))
         except requests.exceptions.InvalidHeader:
             # Its text has the value.
-            raise CredentialsUnavailable(f"the value of header {name!r} is not valid") from None
+            raise ServerUnavailable(f"the value of header {name!r} is not valid") from None
         request.headers[name] = value

@@ -11,7 +11,8 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 
-from otel_mlflow_context.mlflow_client.http.rest import Client, RequestRejected, ServerUnavailable
+from otel_mlflow_context.mlflow_client.http.errors import RequestRejected, ServerUnavailable
+from otel_mlflow_context.mlflow_client.http.rest import Client
 
 
 class OtlpSender:

@@ -20,13 +20,9 @@ import requests
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from urllib3.exceptions import NewConnectionError
 
-from otel_mlflow_context.mlflow_client.http.credentials import (
-    Credentials,
-    CredentialsUnavailable,
-    TrackingCredentials,
-)
+from otel_mlflow_context.mlflow_client.http.errors import RequestRejected, ServerUnavailable
+from otel_mlflow_context.mlflow_client.http.server import Server
 from otel_mlflow_context.semconv import PLUGIN_PATH
-from otel_mlflow_context.settings import environment_variables as env
 
 _TRANSIENT: Final = frozenset({429, 502, 503, 504})
 """Statuses that ask for a retry: https://opentelemetry.io/docs/specs/otlp/#retryable-response-codes"""
@@ -37,8 +33,6 @@ _NO_CONNECTION: Final = "QueuePool limit of size"
 makes BAD_REQUEST of SQLAlchemy's TimeoutError)."""
 _FIRST_WAIT: Final = 0.25
 _LONGEST_WAIT: Final = 5.0
-_HTTP: Final = re.compile(r"https?://[^/]", re.IGNORECASE)
-_USER_INFO: Final = re.compile(r"(?<=://).*@", re.DOTALL)
 _NUMBER: Final = re.compile("[0-9]{1,4}")
 _REASON_LENGTH: Final = 200
 _NO_SECRETS: Final = frozenset(
@@ -59,15 +53,6 @@ before, the call failed or was lost. There it is made before the spans, which fi
 any version; but from 3.12 on spans with tokens that come after it do not extend the trace."""
 
 
-def without_credentials(url: str) -> str:
-    """A URL for people and logs.
-
-    >>> without_credentials("http://ada:p/w@rd@example.com:5000")
-    'http://example.com:5000'
-    """
-    return _USER_INFO.sub("", url)
-
-
 def pairs(values: Mapping[str, str]) -> list[dict[str, str]]:
     """Metadata, tags or params as MLflow's REST API takes them.
 
@@ -75,23 +60,6 @@ def pairs(values: Mapping[str, str]) -> list[dict[str, str]]:
     [{'key': 'app_version', 'value': '1.10'}]
     """
     return [{"key": key, "value": value} for key, value in values.items()]
-
-
-class ServerUnavailable(Exception):  # noqa: N818  # a state, not a mistake
-    """The server could not be reached, or answered "later" until the time was over."""
-
-    def __init__(self, why: str, *, uncertain: bool = False) -> None:
-        super().__init__(why)
-        self.uncertain = uncertain
-        """Whether it may have taken the request, and carried it out, all the same."""
-
-
-class RequestRejected(Exception):  # noqa: N818
-    """The server answered with an error that is not "later"."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(f"{status}: {reason}")
-        self.status = status
 
 
 @dataclass(frozen=True)
@@ -110,50 +78,6 @@ class TraceUpdate:
     """How often the server has failed at it."""
     uncertain: bool = False
     """Whether its spans may not be stored: the server took them and gave no answer."""
-
-
-@dataclass(frozen=True)
-class Server:
-    """The address of an MLflow server, with credentials and TLS options."""
-
-    url: str
-    credentials: Credentials
-    verify: bool | str
-    cert: str | None
-
-    @property
-    def name(self) -> str:
-        """The URL without credentials, for people."""
-        return without_credentials(self.url)
-
-
-def is_server_address(uri: str) -> bool:
-    return _HTTP.match(uri) is not None
-
-
-def server_from(environ: Mapping[str, str], tracking_uri: str | None = None) -> Server:
-    """The server that MLflow's variables name.
-
-    Args:
-        environ: the environment.
-        tracking_uri: takes the place of ``MLFLOW_TRACKING_URI``.
-
-    Raises:
-        ValueError: it is not the URL of a server, or a package is missing.
-    """
-    uri = (tracking_uri or environ.get(env.MLFLOW_TRACKING_URI, "")).strip().rstrip("/")
-    if not is_server_address(uri):
-        raise ValueError(
-            f"tracking_uri ({env.MLFLOW_TRACKING_URI}) must be the http(s) address of an MLflow "
-            f"server, got {without_credentials(uri)!r}"
-        )
-    insecure = environ.get(env.MLFLOW_TRACKING_INSECURE_TLS, "").strip().lower() in ("true", "1")
-    return Server(
-        url=uri,
-        credentials=TrackingCredentials(environ),
-        verify=False if insecure else environ.get(env.MLFLOW_TRACKING_SERVER_CERT_PATH) or True,
-        cert=environ.get(env.MLFLOW_TRACKING_CLIENT_CERT_PATH) or None,
-    )
 
 
 class Client:
@@ -332,7 +256,7 @@ def _retry(deadline: float, attempt: Callable[[float], requests.Response]) -> re
         asked_to_wait = 0.0
         try:
             answer = attempt(left)
-        except CredentialsUnavailable as error:
+        except ServerUnavailable as error:  # no credentials can be had
             why = str(error)
         except (requests.ConnectionError, requests.Timeout) as error:
             why = type(error).__name__

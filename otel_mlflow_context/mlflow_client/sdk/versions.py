@@ -14,11 +14,8 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from otel_mlflow_context.facts.version import Version, version_of
-from otel_mlflow_context.mlflow_client.http.rest import (
-    RequestRejected,
-    ServerUnavailable,
-    without_credentials,
-)
+from otel_mlflow_context.mlflow_client.http.errors import RequestRejected, ServerUnavailable
+from otel_mlflow_context.mlflow_client.http.server import without_credentials
 from otel_mlflow_context.mlflow_client.logged_models import LoggedModel, LoggedModels
 from otel_mlflow_context.mlflow_client.sdk import internals
 from otel_mlflow_context.semconv import MLFLOW_GIT_COMMIT, MLFLOW_GIT_REPO_URL, MLFLOW_MODEL_ID

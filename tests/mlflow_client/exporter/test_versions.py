@@ -30,7 +30,9 @@ TOGETHER = textwrap.dedent(
     """
     import sys, time
     from otel_mlflow_context.mlflow_client.http.logged_models import RestCalls
-    from otel_mlflow_context.mlflow_client.http.rest import Client, ServerUnavailable, server_from
+    from otel_mlflow_context.mlflow_client.http.errors import ServerUnavailable
+    from otel_mlflow_context.mlflow_client.http.rest import Client
+    from otel_mlflow_context.mlflow_client.http.server import server_from
     from otel_mlflow_context.mlflow_client.logged_models import LoggedModels
 
     models = LoggedModels(RestCalls(Client(server_from({}, sys.argv[1]), connections=1)))

@@ -19,10 +19,8 @@ from servers import Front
 
 from otel_mlflow_context import MlflowSpanExporter
 from otel_mlflow_context.mlflow_client.http import credentials
-from otel_mlflow_context.mlflow_client.http.credentials import (
-    CredentialsUnavailable,
-    TrackingCredentials,
-)
+from otel_mlflow_context.mlflow_client.http.credentials import TrackingCredentials
+from otel_mlflow_context.mlflow_client.http.errors import ServerUnavailable
 
 PLUGIN = '''
 """A plugin of MLflow for a proxy that asks for two tokens, the second of which expires."""
@@ -277,7 +275,7 @@ def test_a_header_that_is_not_valid_is_named_without_its_value(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     providers(Provider({"X-Token": "secret\nX-Admin: true"}))
-    with pytest.raises(CredentialsUnavailable, match="the value of header 'X-Token' is not valid"):
+    with pytest.raises(ServerUnavailable, match="the value of header 'X-Token' is not valid"):
         sent({})
     recorded.trace()
     exporter = MlflowSpanExporter(front.uri, timeout=1)
@@ -375,6 +373,6 @@ def test_the_package_that_signs_for_aws_is_named(
     reason=f"MLflow {mlflow.__version__} has no request auth provider for Kubernetes",
 )
 def test_mlflows_own_provider_for_kubernetes_is_asked(caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(CredentialsUnavailable, match=r"'kubernetes' .* failed: MlflowException"):
+    with pytest.raises(ServerUnavailable, match=r"'kubernetes' .* failed: MlflowException"):
         sent({"MLFLOW_TRACKING_AUTH": "kubernetes"})
     assert not [it for it in caplog.records if it.levelno >= logging.WARNING]
