@@ -31,6 +31,12 @@ from otel_mlflow_context.settings import current_settings
 from otel_mlflow_context.settings import environment_variables as env
 
 try:
+    from otel_mlflow_context.mlflow_client.http.databricks import (
+        TraceLocation,
+        Workspace,
+        WorkspaceClient,
+        is_workspace_address,
+    )
     from otel_mlflow_context.mlflow_client.http.errors import RequestRejected, ServerUnavailable
     from otel_mlflow_context.mlflow_client.http.logged_models import RestCalls
     from otel_mlflow_context.mlflow_client.http.otlp import OtlpSender
@@ -56,15 +62,6 @@ _MAX_FAILURES: Final = 3
 _INVALID: Final = frozenset({400, 413, 422, 500})
 """Answers that one bad span is enough for: MLflow takes or refuses a batch as a whole."""
 
-_ADVICE: Final[dict[int, str]] = {
-    HTTPStatus.UNAUTHORIZED: (
-        f"; set {env.MLFLOW_TRACKING_USERNAME} and {env.MLFLOW_TRACKING_PASSWORD}, or "
-        f"{env.MLFLOW_TRACKING_TOKEN}, or correct them"
-    ),
-    HTTPStatus.FORBIDDEN: "; the user needs EDIT permission on the experiment",
-}
-"""What to do about an answer that concerns all traces."""
-
 
 class MlflowSpanExporter(SpanExporter):
     """Exports spans to an MLflow server, and writes their traces' metadata.
@@ -81,10 +78,14 @@ class MlflowSpanExporter(SpanExporter):
     Use it behind a `BatchSpanProcessor`: an export waits for the server.
 
     Args:
-        tracking_uri: the http(s) address of the server; by default ``MLFLOW_TRACKING_URI``.
+        tracking_uri: the http(s) address of the server, or ``databricks`` or
+            ``databricks://<profile>``; by default ``MLFLOW_TRACKING_URI``.
         experiment_name: is made when missing; by default ``MLFLOW_EXPERIMENT_NAME``, else
             ``Default``.
         experiment_id: takes the place of the name; by default ``MLFLOW_EXPERIMENT_ID``.
+        uc_table: with a Databricks workspace, the spans table in Unity Catalog,
+            ``<catalog>.<schema>.<prefix>_otel_spans``; by default that of
+            ``MLFLOW_TRACING_DESTINATION``, else that which the experiment is linked to.
         metadata_keys: more attributes of the root span to write as metadata.
         versions: link traces to the LoggedModel of their service, version and commit, which is made
             at first sight; by default the setting's.
@@ -104,6 +105,7 @@ class MlflowSpanExporter(SpanExporter):
         *,
         experiment_name: str | None = None,
         experiment_id: str | None = None,
+        uc_table: str | None = None,
         metadata_keys: Iterable[str] | None = None,
         versions: bool | None = None,
         timeout: float | None = None,
@@ -113,6 +115,7 @@ class MlflowSpanExporter(SpanExporter):
             raise ValueError(f"timeout must be more than 0 seconds, got {timeout!r}")
         if experiment_name and experiment_id:
             raise ValueError("experiment_name and experiment_id: only one of them can be given")
+        location = None if uc_table is None else TraceLocation.of_table(uc_table)
         self._settings = current_settings().with_options(
             metadata_keys=metadata_keys, versions=versions
         )
@@ -132,7 +135,7 @@ class MlflowSpanExporter(SpanExporter):
         self._logged: set[str] = set()
         self._shut_down = False
         try:
-            self._client = Client(server_from(os.environ, tracking_uri), connections=_WORKERS)
+            self._client = _client(tracking_uri, location)
         except ValueError as error:
             if tracking_uri is not None:
                 raise
@@ -203,17 +206,14 @@ class MlflowSpanExporter(SpanExporter):
     # --- Spans -------------------------------------------------------------------------------
 
     def _connected(self, deadline: float) -> OtlpSender:
-        self._stored_in = self._experiment_id or self._client.experiment_id(
-            self._experiment_name or "Default", deadline
+        self._stored_in = self._client.destination(
+            self._experiment_id, self._experiment_name, deadline
         )
         # Not worth a wait: without an answer the exporter writes the metadata, as ever.
         with contextlib.suppress(ServerUnavailable):
             until = min(deadline, time.monotonic() + _PLUGIN_TIMEOUT)
             self._has_plugin = self._client.has_plugin(until)
-        headers = {"x-mlflow-experiment-id": self._stored_in}
-        if run_id := os.environ.get(env.MLFLOW_RUN_ID):
-            headers["x-mlflow-run-id"] = run_id
-        return OtlpSender(self._client, headers)
+        return OtlpSender(self._client, self._client.spans_headers(self._stored_in))
 
     def _store(
         self,
@@ -348,7 +348,7 @@ class MlflowSpanExporter(SpanExporter):
         Raises:
             ServerUnavailable: it is not known yet.
         """
-        if self._models is None:
+        if self._models is None or not self._stored_in:
             return update
         until = _halfway_to(deadline)
         model_id = self._models.link(update.metadata, self._stored_in, until)
@@ -363,10 +363,30 @@ class MlflowSpanExporter(SpanExporter):
     def _log_once(self, what: str, error: Exception, *, with_traceback: bool = False) -> None:
         if what not in self._logged:
             self._logged.add(what)
-            advice = _ADVICE.get(error.status, "") if isinstance(error, RequestRejected) else ""
+            status = error.status if isinstance(error, RequestRejected) else 0
+            advice = self._client.server.advice.get(status, "")
             traceback = error if with_traceback else None
             server = self._client.server.name
             _logger.warning("%s %s: %s%s", what, server, error, advice, exc_info=traceback)
+
+
+def _client(tracking_uri: str | None, location: TraceLocation | None) -> Client:
+    uri = tracking_uri or os.environ.get(env.MLFLOW_TRACKING_URI, "")
+    run_id = os.environ.get(env.MLFLOW_RUN_ID)
+    if is_workspace_address(uri):
+        location = location or TraceLocation.of_environment(os.environ)
+        workspace = Workspace(uri)
+        return WorkspaceClient(workspace, connections=_WORKERS, run_id=run_id, location=location)
+    if location is not None:
+        if tracking_uri is not None:
+            raise ValueError(
+                "uc_table can be given only with a Databricks workspace as tracking_uri, "
+                "databricks or databricks://<profile>"
+            )
+        _logger.warning(
+            "uc_table is not used: %s is no Databricks workspace", env.MLFLOW_TRACKING_URI
+        )
+    return Client(server_from(os.environ, uri), connections=_WORKERS, run_id=run_id)
 
 
 def _error_type(error: ServerUnavailable | RequestRejected) -> str:

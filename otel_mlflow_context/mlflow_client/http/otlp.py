@@ -24,9 +24,8 @@ class OtlpSender:
 
     def __init__(self, client: Client, headers: Mapping[str, str]) -> None:
         self._session = _Session(client)
-        self._exporter = OTLPSpanExporter(
-            endpoint=f"{client.server.url}/v1/traces", headers=dict(headers), session=self._session
-        )
+        endpoint = f"{client.server.url}{client.spans_path}"
+        self._exporter = OTLPSpanExporter(endpoint, headers=dict(headers), session=self._session)
 
     def send(self, spans: Sequence[ReadableSpan], deadline: float) -> None:
         """Send spans as one request.

@@ -81,10 +81,20 @@ class TraceUpdate:
 
 
 class Client:
-    """The calls to one server, over connections that are kept. May be used by many threads."""
+    """The calls to one server, over connections that are kept. May be used by many threads.
 
-    def __init__(self, server: Server, *, connections: int) -> None:
+    Args:
+        server: the server.
+        connections: that are kept at most.
+        run_id: of the run that spans are linked to.
+    """
+
+    spans_path = "/v1/traces"
+    """Of its OTLP endpoint."""
+
+    def __init__(self, server: Server, *, connections: int, run_id: str | None = None) -> None:
         self.server = server
+        self.run_id = run_id
         self._connections = connections
         self._session = self._new_session()
         self._process = os.getpid()
@@ -112,6 +122,21 @@ class Client:
         )
         answer = self.send(request.prepare(), deadline)
         return answer.json() if answer.content else {}
+
+    def destination(
+        self, experiment_id: str | None, experiment_name: str | None, deadline: float
+    ) -> str:
+        """Find where spans are stored, by the id or the name of an experiment; returns its id.
+
+        Raises:
+            ServerUnavailable, RequestRejected
+        """
+        return experiment_id or self.experiment_id(experiment_name or "Default", deadline)
+
+    def spans_headers(self, experiment_id: str) -> dict[str, str]:
+        """Headers of OTLP requests that say where the spans are stored."""
+        run = {"x-mlflow-run-id": self.run_id} if self.run_id else {}
+        return {"x-mlflow-experiment-id": experiment_id, **run}
 
     def experiment_id(self, name: str, deadline: float) -> str:
         """The id of the experiment of a name, which is made when there is none."""
@@ -170,24 +195,28 @@ class Client:
         It overwrites time, duration and state with what is sent, and from 3.12 on spans that
         come later and carry tokens, a cost or a session do not extend the trace any more.
         """
-        # As MLflow rounds: each end by itself, and not what lies between.
-        start_ms, end_ms = trace.start_ns // _NS_PER_MS, trace.end_ns // _NS_PER_MS
-        start = datetime.fromtimestamp(start_ms / _MS_PER_S, tz=timezone.utc)
         location = {
             "type": "MLFLOW_EXPERIMENT",
             "mlflow_experiment": {"experiment_id": experiment_id},
         }
-        info = {
+        info = {**self.trace_info(trace), "trace_location": location}
+        self.call("POST", "/api/3.0/mlflow/traces", {"trace": {"trace_info": info}}, deadline)
+
+    def trace_info(self, trace: TraceUpdate) -> dict[str, Any]:
+        """MLflow's `TraceInfo` as JSON, without its location."""
+        # As MLflow rounds: each end by itself, and not what lies between.
+        start_ms, end_ms = trace.start_ns // _NS_PER_MS, trace.end_ns // _NS_PER_MS
+        start = datetime.fromtimestamp(start_ms / _MS_PER_S, tz=timezone.utc)
+        request_id = trace.client_request_id
+        return {
             "trace_id": trace.trace_id,
-            "client_request_id": trace.client_request_id,
-            "trace_location": location,
+            **({"client_request_id": request_id} if request_id else {}),
             "request_time": start.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "execution_duration": f"{(end_ms - start_ms) / _MS_PER_S:.3f}s",
             "state": trace.state,
             "trace_metadata": dict(trace.metadata),
             "tags": {},
         }
-        self.call("POST", "/api/3.0/mlflow/traces", {"trace": {"trace_info": info}}, deadline)
 
     def sets_request_ids(self, deadline: float) -> bool:
         """Whether a trace whose spans are stored can still get a client request id.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from http import HTTPStatus
+from typing import ClassVar, Final, Protocol
 
 from otel_mlflow_context.mlflow_client.http.credentials import Credentials, TrackingCredentials
 from otel_mlflow_context.settings import environment_variables as env
@@ -44,6 +45,9 @@ class Server(Protocol):
     def verify(self) -> bool | str: ...
     @property
     def cert(self) -> str | None: ...
+    @property
+    def advice(self) -> Mapping[int, str]:
+        """What to do about an answer that concerns all traces, by its status."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,13 @@ class TrackingServer:
     credentials: Credentials
     verify: bool | str
     cert: str | None
+    advice: ClassVar[Mapping[int, str]] = {
+        HTTPStatus.UNAUTHORIZED: (
+            f"; set {env.MLFLOW_TRACKING_USERNAME} and {env.MLFLOW_TRACKING_PASSWORD}, or "
+            f"{env.MLFLOW_TRACKING_TOKEN}, or correct them"
+        ),
+        HTTPStatus.FORBIDDEN: "; the user needs EDIT permission on the experiment",
+    }
 
     @property
     def name(self) -> str:

@@ -1,0 +1,193 @@
+"""A stand-in for the HTTP side of a Databricks workspace, for tests.
+
+It parses every request with mlflow's own messages, as strictly as they are, and answers what
+mlflow's own client expects. What a workspace does beyond that is not known here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from google.protobuf import json_format
+from mlflow.protos.databricks_tracing_pb2 import BatchGetTraces, GetTraceInfo, Trace, TraceInfo
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+SPANS_PATH = "/api/2.0/otel/v1/traces"
+WORKSPACE_ID = "1234567890"
+EXPERIMENTS = "/api/2.0/mlflow/experiments/"
+
+
+class DatabricksWorkspace(ThreadingHTTPServer):
+    """What it was sent; and what it refuses, if `fault` says so."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.token = "dapi-secret"
+        self.clients = {"client-1": "secret-of-client-1"}
+        """Service principals, with their secrets."""
+        self.experiments: dict[str, dict[str, str]] = {"/Shared/qa": {}}
+        """By name, their tags. The id is the place in the order, from 1."""
+        self.infos: dict[tuple[str, str], TraceInfo] = {}
+        """By location and trace id."""
+        self.written: Counter[tuple[str, str]] = Counter()
+        """How often each was written."""
+        self.spans: dict[str, dict[str, Any]] = {}
+        """By table, and trace id and span id."""
+        self.repeated: list[str] = []
+        """Spans that were sent again after they had been stored."""
+        self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.wrong: list[str] = []
+        """Requests that mlflow's messages do not allow."""
+        self.fault: Any = lambda path: None
+        """None, a status, a status with headers, or "drop"."""
+        self.lock = threading.Lock()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "MLFLOW_TRACKING_URI": "databricks",
+            "DATABRICKS_HOST": self.url,
+            "DATABRICKS_TOKEN": self.token,
+        }
+
+    @classmethod
+    @contextlib.contextmanager
+    def running(cls) -> Iterator[DatabricksWorkspace]:
+        with cls() as made:
+            thread = threading.Thread(target=made.serve_forever, args=(0.05,), daemon=True)
+            thread.start()
+            yield made
+            made.shutdown()
+            thread.join()
+
+    def handle_error(self, *_: object) -> None:
+        """A connection that was dropped is part of the tests."""
+
+    def answer(self, method: str, path: str, headers: Any, body: bytes) -> Any:
+        """The JSON of an answer, or its status."""
+        url = urlsplit(path)
+        query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        if "/.well-known/" in path:
+            if path.endswith("oauth-authorization-server"):
+                return {
+                    "authorization_endpoint": f"{self.url}/oidc/v1/authorize",
+                    "token_endpoint": f"{self.url}/oidc/v1/token",
+                }
+            # https://<host>/.well-known/databricks-config
+            return {"oidc_endpoint": f"{self.url}/oidc", "workspace_id": WORKSPACE_ID}
+        if url.path == "/oidc/v1/token":
+            return {"access_token": self.token, "token_type": "Bearer", "expires_in": 3_600}
+        if headers.get("Authorization") != f"Bearer {self.token}":
+            return 401
+        if url.path.startswith(EXPERIMENTS):
+            return self._experiment(query)
+        if url.path == SPANS_PATH:
+            return self._store_spans(headers.get("X-Databricks-UC-Table-Name"), body)
+        match url.path.removeprefix("/api/4.0/mlflow/traces/").split("/"):
+            case [location, "batchGet"]:
+                return self._traces(location, json_format.Parse(body, BatchGetTraces()))
+            case [location, trace_id, "info"] if method == "POST":
+                info = json_format.Parse(body, TraceInfo())
+                assert info.trace_id == trace_id, "the ids of the path and of the body differ"
+                assert info.trace_location.WhichOneof("identifier"), "no location"
+                self.infos[location, trace_id] = info
+                self.written[location, trace_id] += 1
+                return _json(info)
+            case [location, trace_id, "info"]:
+                found = Trace(trace_info=self.infos[location, trace_id])
+                return _json(GetTraceInfo.Response(trace=found))
+        return 404
+
+    def _experiment(self, query: dict[str, str]) -> Any:
+        names = list(self.experiments)
+        name = query.get("experiment_name") or names[int(query["experiment_id"]) - 1]
+        if name not in names:
+            return 404
+        return {
+            "experiment": {
+                "experiment_id": str(names.index(name) + 1),
+                "name": name,
+                "artifact_location": "dbfs:/none",
+                "lifecycle_stage": "active",
+                "tags": [{"key": k, "value": v} for k, v in self.experiments[name].items()],
+            }
+        }
+
+    def _store_spans(self, table: str | None, body: bytes) -> Any:
+        assert table, "no table"
+        assert len(table.split(".")) == 3, table
+        request = ExportTraceServiceRequest.FromString(body)
+        stored = self.spans.setdefault(table, {})
+        for resource in request.resource_spans:
+            for scope in resource.scope_spans:
+                for span in scope.spans:
+                    key = (span.trace_id.hex(), span.span_id.hex())
+                    if key in stored:
+                        self.repeated.append(str(key))
+                    stored[key] = span
+        return {}
+
+    def _traces(self, location: str, request: BatchGetTraces) -> Any:
+        spans = [it for table in self.spans.values() for it in table.items()]
+        traces = [
+            Trace(
+                trace_info=self.infos[location, trace_id],
+                spans=[span for key, span in spans if key[0] == trace_id],
+            )
+            for trace_id in request.trace_ids
+            if (location, trace_id) in self.infos
+        ]
+        return _json(BatchGetTraces.Response(traces=traces))
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: DatabricksWorkspace
+    protocol_version = "HTTP/1.1"
+
+    def _serve(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        more: dict[str, str] = {}
+        with self.server.lock:
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            self.server.requests.append((self.command, self.path, headers, body))
+            answer = self.server.fault(self.path)
+            if answer == "drop":
+                self.close_connection = True
+                self.connection.close()
+                return
+            if isinstance(answer, tuple):
+                answer, more = answer
+            if answer is None:
+                try:
+                    answer = self.server.answer(self.command, self.path, self.headers, body)
+                except (json_format.ParseError, AssertionError, KeyError) as error:
+                    self.server.wrong.append(f"{self.command} {self.path}: {error!r}")
+                    answer = 400
+        status, content = (answer, {}) if isinstance(answer, int) else (200, answer)
+        data = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        for name, value in more.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+    do_GET = do_POST = do_PATCH = _serve  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def _json(message: Any) -> Any:
+    return json_format.MessageToDict(message, preserving_proto_field_name=True)
