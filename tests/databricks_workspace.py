@@ -17,6 +17,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from google.protobuf import json_format
 from mlflow.protos.databricks_tracing_pb2 import BatchGetTraces, GetTraceInfo, Trace, TraceInfo
+from mlflow.protos.service_pb2 import GetTraceInfoV3, StartTraceV3
+from mlflow.protos.service_pb2 import Trace as TraceV3
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 SPANS_PATH = "/api/2.0/otel/v1/traces"
@@ -39,6 +41,9 @@ class DatabricksWorkspace(ThreadingHTTPServer):
         """By name, their tags. The id is the place in the order, from 1."""
         self.infos: dict[tuple[str, str], TraceInfo] = {}
         """By location and trace id."""
+        self.experiment_infos: dict[str, Any] = {}
+        """Those of traces in experiments, by their id; their spans are files, in `artifacts`."""
+        self.artifacts = ""
         self.written: Counter[tuple[str, str]] = Counter()
         """How often each was written."""
         self.spans: dict[str, dict[str, Any]] = {}
@@ -77,36 +82,51 @@ class DatabricksWorkspace(ThreadingHTTPServer):
         """The JSON of an answer, or its status."""
         url = urlsplit(path)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
-        if "/.well-known/" in path:
-            if path.endswith("oauth-authorization-server"):
-                return {
-                    "authorization_endpoint": f"{self.url}/oidc/v1/authorize",
-                    "token_endpoint": f"{self.url}/oidc/v1/token",
-                }
-            # https://<host>/.well-known/databricks-config
-            return {"oidc_endpoint": f"{self.url}/oidc", "workspace_id": WORKSPACE_ID}
-        if url.path == "/oidc/v1/token":
-            return {"access_token": self.token, "token_type": "Bearer", "expires_in": 3_600}
+        if (login := self._login(url.path)) is not None:
+            return login
         if headers.get("Authorization") != f"Bearer {self.token}":
             return 401
         if url.path.startswith(EXPERIMENTS):
             return self._experiment(query)
         if url.path == SPANS_PATH:
             return self._store_spans(headers.get("X-Databricks-UC-Table-Name"), body)
-        match url.path.removeprefix("/api/4.0/mlflow/traces/").split("/"):
-            case [location, "batchGet"]:
-                return self._traces(location, json_format.Parse(body, BatchGetTraces()))
-            case [location, trace_id, "info"] if method == "POST":
-                info = json_format.Parse(body, TraceInfo())
-                assert info.trace_id == trace_id, "the ids of the path and of the body differ"
-                assert info.trace_location.WhichOneof("identifier"), "no location"
-                self.infos[location, trace_id] = info
-                self.written[location, trace_id] += 1
-                return _json(info)
-            case [location, trace_id, "info"]:
+        match method, *url.path.removeprefix("/api/").split("/"):
+            case ["GET", "4.0", "mlflow", "traces", location, "batchGet"]:
+                return self._traces(location, parse_qs(url.query)["trace_ids"])
+            case ["GET", "4.0", "mlflow", "traces", location, trace_id, "info"]:
                 found = Trace(trace_info=self.infos[location, trace_id])
                 return _json(GetTraceInfo.Response(trace=found))
+            case ["POST", "4.0", "mlflow", "traces", location, trace_id, "info"]:
+                return self._store_info(location, trace_id, json_format.Parse(body, TraceInfo()))
+            case ["GET", "3.0", "mlflow", "traces", trace_id]:
+                found = TraceV3(trace_info=self.experiment_infos[trace_id])
+                return _json(GetTraceInfoV3.Response(trace=found))
+            case ["POST", "3.0", "mlflow", "traces"]:
+                trace = json_format.Parse(body, StartTraceV3()).trace
+                trace.trace_info.tags["mlflow.artifactLocation"] = self.artifacts
+                self.experiment_infos[trace.trace_info.trace_id] = trace.trace_info
+                return _json(StartTraceV3.Response(trace=trace))
         return 404
+
+    def _login(self, path: str) -> Any:
+        """What is answered without credentials."""
+        if path.endswith("/.well-known/oauth-authorization-server"):
+            return {
+                "authorization_endpoint": f"{self.url}/oidc/v1/authorize",
+                "token_endpoint": f"{self.url}/oidc/v1/token",
+            }
+        if path == "/.well-known/databricks-config":
+            return {"oidc_endpoint": f"{self.url}/oidc", "workspace_id": WORKSPACE_ID}
+        if path == "/oidc/v1/token":
+            return {"access_token": self.token, "token_type": "Bearer", "expires_in": 3_600}
+        return None
+
+    def _store_info(self, location: str, trace_id: str, info: TraceInfo) -> Any:
+        assert info.trace_id == trace_id, "the ids of the path and of the body differ"
+        assert info.trace_location.WhichOneof("identifier"), "no location"
+        self.infos[location, trace_id] = info
+        self.written[location, trace_id] += 1
+        return _json(info)
 
     def _experiment(self, query: dict[str, str]) -> Any:
         names = list(self.experiments)
@@ -137,14 +157,14 @@ class DatabricksWorkspace(ThreadingHTTPServer):
                     stored[key] = span
         return {}
 
-    def _traces(self, location: str, request: BatchGetTraces) -> Any:
+    def _traces(self, location: str, trace_ids: list[str]) -> Any:
         spans = [it for table in self.spans.values() for it in table.items()]
         traces = [
             Trace(
                 trace_info=self.infos[location, trace_id],
                 spans=[span for key, span in spans if key[0] == trace_id],
             )
-            for trace_id in request.trace_ids
+            for trace_id in trace_ids
             if (location, trace_id) in self.infos
         ]
         return _json(BatchGetTraces.Response(traces=traces))

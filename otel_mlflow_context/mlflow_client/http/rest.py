@@ -31,6 +31,7 @@ _OF_PROXIES: Final = frozenset({502, 504})
 _NO_CONNECTION: Final = "QueuePool limit of size"
 """In MLflow's 400 where its database had no connection free for 30 s (mlflow/store/db/utils.py
 makes BAD_REQUEST of SQLAlchemy's TimeoutError)."""
+_DICE: Final = random.Random()  # noqa: S311  # the application's own stays as it is seeded
 _FIRST_WAIT: Final = 0.25
 _LONGEST_WAIT: Final = 5.0
 _NUMBER: Final = re.compile("[0-9]{1,4}")
@@ -302,7 +303,7 @@ def _retry(deadline: float, attempt: Callable[[float], requests.Response]) -> re
             uncertain = uncertain or answer.status_code in _OF_PROXIES
             asked_to_wait = _seconds(answer.headers.get("Retry-After", ""))
         # Jitter, so that the processes that one server turned away do not come back as one.
-        pause = max(asked_to_wait, wait * random.uniform(0.5, 1.0))  # noqa: S311
+        pause = max(asked_to_wait, wait * _DICE.uniform(0.5, 1.0))
         wait = min(wait * 2, _LONGEST_WAIT)
         if time.monotonic() + pause >= deadline:
             break

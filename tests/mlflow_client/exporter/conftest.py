@@ -8,6 +8,14 @@ from typing import Any
 import pytest
 from servers import Front
 
+from otel_mlflow_context.mlflow_client import retry_queue
+
+
+@pytest.fixture(autouse=True)
+def _no_retry_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Metadata is tried again only by what a test calls."""
+    monkeypatch.setattr(retry_queue, "FIRST_DELAY", 1_000)
+
 
 @pytest.fixture
 def own_front(own_server: Any) -> Iterator[Front]:

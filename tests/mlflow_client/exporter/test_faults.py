@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -167,6 +168,19 @@ def test_a_server_that_fails_at_metadata_is_asked_again_but_not_for_ever(
     assert "refused the metadata of tr-" in caplog.text
 
 
+def test_the_applications_random_numbers_stay_as_they_are_seeded(
+    front: Front, experiment: str, recorded: Any
+) -> None:
+    front.answer = lambda *_: 503
+    recorded.trace()  # OpenTelemetry draws its ids
+    spans = recorded.take()
+    random.seed(1)
+    expected = random.Random(1).random()
+    MlflowSpanExporter(front.uri, experiment_name=experiment, timeout=1).export(spans)
+    assert len(front.seen) > 1
+    assert random.random() == expected
+
+
 def test_a_redirect_to_a_login_page_is_no_success(
     front: Front, experiment: str, recorded: Any
 ) -> None:
@@ -267,7 +281,7 @@ def test_a_wrong_address_in_the_environment_is_logged_once_and_costs_nothing_els
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"tracking_uri": "databricks"}, "tracking_uri .* must be the http"),
+        ({"tracking_uri": "databricks-uc"}, "tracking_uri .* must be the http"),
         ({"tracking_uri": "http://h", "timeout": 0}, "timeout must be more than 0 seconds"),
         (
             {"tracking_uri": "http://h", "experiment_id": "1", "experiment_name": "a"},
@@ -301,9 +315,8 @@ def test_credentials_are_sent_and_never_logged(
 
 
 def test_spans_that_were_stored_without_an_answer_get_their_metadata(
-    front: Front, experiment: str, recorded: Any, traces: Any, monkeypatch: pytest.MonkeyPatch
+    front: Front, experiment: str, recorded: Any, traces: Any
 ) -> None:
-    monkeypatch.setattr(retry_queue, "FIRST_DELAY", 1_000)  # only the flush tries it again
     exporter = MlflowSpanExporter(front.uri, experiment_name=experiment, timeout=8)
     recorded.trace()
     assert exporter.export(recorded.take()) is SpanExportResult.SUCCESS  # the server is warm

@@ -1,0 +1,136 @@
+"""A trace of MLflow's SDK in a Databricks workspace: its unmodified client, and a stand-in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+from databricks_workspace import DatabricksWorkspace
+from packaging.version import Version
+from programs import ASK, ASK_FOR_ADA, DEPLOYMENT, INSTRUMENT
+
+SCHEMA = """
+from mlflow.entities.trace_location import UCSchemaLocation
+mlflow.set_experiment("/Shared/qa")
+mlflow.tracing.set_destination(UCSchemaLocation("main", "traces"))
+"""
+EXPERIMENT = """
+mlflow.set_experiment("/Shared/qa")
+"""
+LINKED = """
+mlflow.set_experiment("/Shared/linked")
+"""
+READ = """
+mlflow.flush_trace_async_logging()
+trace = mlflow.get_trace(mlflow.get_last_active_trace_id())
+report({
+    "id": trace.info.trace_id,
+    "metadata": trace.info.trace_metadata,
+    "client_request_id": trace.info.client_request_id,
+    "root": next(it for it in trace.data.spans if it.parent_id is None).attributes,
+    "spans": len(trace.data.spans),
+})
+"""
+LATE = """
+from otel_mlflow_context import update_trace_context
+mlflow.set_experiment("/Shared/qa")
+mlflow.tracing.set_destination(UCSchemaLocation("main", "traces"))
+
+@mlflow.trace
+def late():
+    update_trace_context(session_id="12345", user_id="ada", metadata={"tenant": "42"})
+    mlflow.update_current_trace(client_request_id="r-1")
+    return retrieve("q")
+late()
+"""
+IS_LINKED = pytest.mark.skipif(
+    Version(mlflow.__version__) < Version("3.11"),
+    reason=f"MLflow {mlflow.__version__} knows no experiments that are linked to Unity Catalog",
+)
+
+
+def expected(commit: str) -> dict[str, str]:
+    return {
+        "mlflow.source.git.commit": commit,
+        "mlflow.source.git.branch": "main",
+        "mlflow.source.git.repoURL": "https://github.com/acme/app",
+        "app_version": "1.10",
+        "environment": "staging",
+        "deployment_id": "7",
+        "service_name": "qa",
+        "mlflow.trace.session": "12345",
+        "mlflow.trace.user": "ada",
+        "tenant": "42",
+    }
+
+
+def session_and_user(found: Any) -> tuple[str, str]:
+    # MLflow sets the session itself at the end of a root in Unity Catalog, and reads it as JSON.
+    return str(found["root"]["session.id"]), found["root"]["user.id"]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[DatabricksWorkspace]:
+    with DatabricksWorkspace.running() as made:
+        made.artifacts = str(tmp_path / "artifacts")
+        made.experiments["/Shared/linked"] = {
+            "mlflow.experiment.databricksTraceDestinationPath": "main.traces.shop",
+            "mlflow.experiment.databricksTraceSpanStorageTable": "main.traces.shop_otel_spans",
+        }
+        yield made
+    assert made.wrong == []
+
+
+@pytest.mark.parametrize(
+    ("destination", "variables", "location"),
+    [
+        pytest.param(SCHEMA, {}, "trace:/main.traces/", id="schema"),
+        pytest.param(
+            EXPERIMENT,
+            {"MLFLOW_TRACING_DESTINATION": "main.traces"},
+            "trace:/main.traces/",
+            id="schema of the environment",
+        ),
+        pytest.param(LINKED, {}, "trace:/main.traces.shop/", id="prefix", marks=IS_LINKED),
+        pytest.param(EXPERIMENT, {}, "tr-", id="experiment"),
+    ],
+)
+@pytest.mark.parametrize("order", ["destination first", "destination last", "destination changed"])
+def test_the_trace_has_every_fact(
+    run_with_mlflow: Any,
+    workspace: DatabricksWorkspace,
+    commit: str,
+    destination: str,
+    variables: dict[str, str],
+    location: str,
+    order: str,
+) -> None:
+    program = {
+        "destination first": ASK + destination + INSTRUMENT,
+        "destination last": INSTRUMENT + ASK + destination,
+        "destination changed": INSTRUMENT + ASK + EXPERIMENT + "ask('before')" + destination,
+    }[order]
+    found = run_with_mlflow(
+        program + ASK_FOR_ADA + READ,
+        environment={**workspace.environment, **DEPLOYMENT, **variables},
+    )
+    assert found["id"].startswith(location)
+    assert found["metadata"].items() >= expected(commit).items()
+    assert found["client_request_id"] == "r-1"
+    assert found["root"]["app_version"] == "1.10"
+    assert session_and_user(found) == ("12345", "ada")
+    assert found["spans"] == 2
+
+
+def test_what_is_known_late_is_in_the_metadata(
+    run_with_mlflow: Any, workspace: DatabricksWorkspace, commit: str
+) -> None:
+    found = run_with_mlflow(
+        INSTRUMENT + ASK + SCHEMA + LATE + READ,
+        environment={**workspace.environment, **DEPLOYMENT},
+    )
+    assert found["metadata"].items() >= expected(commit).items()
+    assert session_and_user(found) == ("12345", "ada")
