@@ -103,7 +103,8 @@ class DatabricksWorkspace(ThreadingHTTPServer):
                 return _json(GetTraceInfoV3.Response(trace=found))
             case ["POST", "3.0", "mlflow", "traces"]:
                 trace = json_format.Parse(body, StartTraceV3()).trace
-                trace.trace_info.tags["mlflow.artifactLocation"] = self.artifacts
+                location = f"{self.artifacts}/{trace.trace_info.trace_id}"
+                trace.trace_info.tags["mlflow.artifactLocation"] = location
                 self.experiment_infos[trace.trace_info.trace_id] = trace.trace_info
                 return _json(StartTraceV3.Response(trace=trace))
         return 404

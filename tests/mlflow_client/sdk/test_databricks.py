@@ -46,6 +46,11 @@ def late():
     return retrieve("q")
 late()
 """
+# It sets the session of a root that has ended, which this OpenTelemetry refuses.
+ENDS_TRACES = pytest.mark.skipif(
+    Version(mlflow.__version__).release[:2] == (3, 12),
+    reason="MLflow 3.12 loses traces in Unity Catalog that have a session, also without us",
+)
 IS_LINKED = pytest.mark.skipif(
     Version(mlflow.__version__) < Version("3.11"),
     reason=f"MLflow {mlflow.__version__} knows no experiments that are linked to Unity Catalog",
@@ -87,14 +92,17 @@ def workspace(tmp_path: Path) -> Iterator[DatabricksWorkspace]:
 @pytest.mark.parametrize(
     ("destination", "variables", "location"),
     [
-        pytest.param(SCHEMA, {}, "trace:/main.traces/", id="schema"),
+        pytest.param(SCHEMA, {}, "trace:/main.traces/", id="schema", marks=ENDS_TRACES),
         pytest.param(
             EXPERIMENT,
             {"MLFLOW_TRACING_DESTINATION": "main.traces"},
             "trace:/main.traces/",
             id="schema of the environment",
+            marks=ENDS_TRACES,
         ),
-        pytest.param(LINKED, {}, "trace:/main.traces.shop/", id="prefix", marks=IS_LINKED),
+        pytest.param(
+            LINKED, {}, "trace:/main.traces.shop/", id="prefix", marks=[IS_LINKED, ENDS_TRACES]
+        ),
         pytest.param(EXPERIMENT, {}, "tr-", id="experiment"),
     ],
 )
@@ -125,6 +133,7 @@ def test_the_trace_has_every_fact(
     assert found["spans"] == 2
 
 
+@ENDS_TRACES
 def test_what_is_known_late_is_in_the_metadata(
     run_with_mlflow: Any, workspace: DatabricksWorkspace, commit: str
 ) -> None:
