@@ -58,7 +58,7 @@ $(OLDEST)/ready: CONSTRAINTS := constraints-oldest.txt
 $(OLDEST)/ready: GROUP := test
 
 # uv takes half a minute where pip takes more than one; without it, pip does the same.
-%/ready: INSTALL = -c $(CONSTRAINTS) --editable '.[mlflow,otlp,compare,openfeature]' --group $(GROUP)
+%/ready: INSTALL = -c $(CONSTRAINTS) --editable '.[mlflow,otlp,databricks,compare,openfeature]' --group $(GROUP)
 %/ready: pyproject.toml constraints.txt constraints-middle.txt constraints-oldest.txt
 	$(PYTHON) -m venv --clear $*
 	$*/bin/python -m pip install --quiet --upgrade pip -c $(CONSTRAINTS)

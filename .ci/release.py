@@ -25,7 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 DIST = ROOT / "dist"
 PACKAGE = "otel_mlflow_context"
-EXTRAS = "mlflow,otlp,compare,openfeature"
+EXTRAS = "mlflow,otlp,databricks,compare,openfeature"
 # Python and git see nothing else of this environment: it must not change what is built or run.
 PASSED_ON = ("PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "http_proxy", "https_proxy", "no_proxy")
 ENVIRONMENT = {

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from databricks_workspace import DatabricksWorkspace
 from documentation.markdown import DOCS, PAGES, ROOT, anchors, block, blocks, links, rows
 
 from otel_mlflow_context.facts.metadata import MAX_FEATURE_FLAGS, MAX_SIZE
@@ -23,6 +24,7 @@ from otel_mlflow_context.semconv import (
 )
 from otel_mlflow_context.settings import Settings, environment_variables, settings_from
 
+DATABRICKS = ROOT / "docs" / "databricks.md"
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 PREFIX = "OTEL_MLFLOW_CONTEXT_"
 # A warning is an error, but not one that MLflow gives itself: it drops the trace that it is making.
@@ -33,12 +35,13 @@ warnings.filterwarnings("ignore", module=r"mlflow\\.")
 """
 
 
-def run(code: str, uri: str, folder: Path) -> str:
+def run(code: str, uri: str, folder: Path, **variables: str) -> str:
     """What the code of a page prints, with a real server at the address that it names."""
+    environment = {"PATH": os.environ["PATH"], "MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT)}
     result = subprocess.run(
         [sys.executable, "-c", STRICT + code.replace("http://localhost:5000", uri)],
         cwd=folder,
-        env={"PATH": os.environ["PATH"], "MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT)},
+        env={**environment, **variables},
         check=False,
         capture_output=True,
         text=True,
@@ -54,6 +57,7 @@ def run(code: str, uri: str, folder: Path) -> str:
     [
         pytest.param(code, id=f"{page.stem}-{number}")
         for page in DOCS
+        if page != DATABRICKS
         for number, code in enumerate(blocks(page, "python"), 1)
     ],
 )
@@ -61,6 +65,17 @@ def test_the_documentations_code_runs(code: str, server: Any, tmp_path: Path) ->
     output = run(code, server.uri, tmp_path)
     # The output is that of the comments behind each print.
     assert output.splitlines() == re.findall(r"^ *print\(.*\)  # (.*)$", code, re.MULTILINE)
+
+
+@pytest.mark.parametrize("number", range(len(blocks(DATABRICKS, "python"))))
+def test_the_code_of_the_page_on_databricks_runs(number: int, tmp_path: Path) -> None:
+    with DatabricksWorkspace.running() as workspace:
+        workspace.artifacts = str(tmp_path)
+        run(blocks(DATABRICKS, "python")[number], "", tmp_path, **workspace.environment)
+        [info] = (*workspace.infos.values(), *workspace.experiment_infos.values())
+    assert workspace.wrong == []
+    expected = ("mlflow.trace.session", "s-1") if number == 0 else ("mlflow.source.type", "LOCAL")
+    assert expected in info.trace_metadata.items()
 
 
 def test_the_trace_of_the_page_on_opentelemetry_arrives_with_its_facts(

@@ -81,7 +81,7 @@ def test_its_number_of_platforms_is_the_tables() -> None:
 
 def test_its_extras_are_those_that_users_install() -> None:
     extras = set(re.findall(r"`pip install '\.\[(\w+)\]'`", README.read_text()))
-    assert extras == {"otlp", "compare", "openfeature"}
+    assert extras == {"otlp", "databricks", "compare", "openfeature"}
 
 
 def test_its_commands_lead_from_an_application_to_a_verdict(

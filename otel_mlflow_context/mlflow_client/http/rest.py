@@ -135,7 +135,7 @@ class Client:
         return experiment_id or self.experiment_id(experiment_name or "Default", deadline)
 
     def spans_headers(self, experiment_id: str) -> dict[str, str]:
-        """Headers of OTLP requests that say where the spans are stored."""
+        """Headers of OTLP requests: where the spans are stored, and the run."""
         run = {"x-mlflow-run-id": self.run_id} if self.run_id else {}
         return {"x-mlflow-experiment-id": experiment_id, **run}
 
