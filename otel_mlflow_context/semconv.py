@@ -58,6 +58,7 @@ MLFLOW_SOURCE_TYPE: Final = "mlflow.source.type"
 MLFLOW_MODEL_ID: Final = "mlflow.modelId"
 MLFLOW_TRACE_SESSION: Final = "mlflow.trace.session"
 MLFLOW_TRACE_USER: Final = "mlflow.trace.user"
+MLFLOW_TRACE_SCHEMA_VERSION: Final = "mlflow.trace_schema.version"
 # Not metadata but a field of MLflow's trace info.
 MLFLOW_CLIENT_REQUEST_ID: Final = "client_request_id"
 # A root span attribute of this prefix becomes a tag of the trace (MLflow 3.13 and later).

@@ -6,6 +6,7 @@ mlflow's own client expects. What a workspace does beyond that is not known here
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import threading
@@ -82,7 +83,7 @@ class DatabricksWorkspace(ThreadingHTTPServer):
         """The JSON of an answer, or its status."""
         url = urlsplit(path)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
-        if (login := self._login(url.path)) is not None:
+        if (login := self._login(url.path, headers.get("Authorization"))) is not None:
             return login
         if headers.get("Authorization") != f"Bearer {self.token}":
             return 401
@@ -109,7 +110,7 @@ class DatabricksWorkspace(ThreadingHTTPServer):
                 return _json(StartTraceV3.Response(trace=trace))
         return 404
 
-    def _login(self, path: str) -> Any:
+    def _login(self, path: str, authorization: str | None) -> Any:
         """What is answered without credentials."""
         if path.endswith("/.well-known/oauth-authorization-server"):
             return {
@@ -119,6 +120,9 @@ class DatabricksWorkspace(ThreadingHTTPServer):
         if path == "/.well-known/databricks-config":
             return {"oidc_endpoint": f"{self.url}/oidc", "workspace_id": WORKSPACE_ID}
         if path == "/oidc/v1/token":
+            logins = (f"{name}:{secret}".encode() for name, secret in self.clients.items())
+            if authorization not in {f"Basic {base64.b64encode(it).decode()}" for it in logins}:
+                return 401
             return {"access_token": self.token, "token_type": "Bearer", "expires_in": 3_600}
         return None
 

@@ -50,3 +50,23 @@ with trace_context(session_id="12345", user_id="ada", request_id="r-1", metadata
     ask("q")
 """
 REPORT = "report(read())"
+
+
+def expected(commit: str) -> dict[str, str]:
+    """The metadata of the trace of `ASK_FOR_ADA` with `DEPLOYMENT`, in the repository."""
+    return {
+        "mlflow.source.git.commit": commit,
+        "mlflow.source.git.branch": "main",
+        "mlflow.source.git.repoURL": "https://github.com/acme/app",
+        "mlflow.source.git.dirty": "false",
+        "mlflow.source.name": "app.py",
+        "mlflow.source.type": "staging",
+        "app_version": "1.10",
+        "environment": "staging",
+        "deployment_id": "7",
+        "region": "eu-west-1",
+        "service_name": "qa",
+        "mlflow.trace.session": "12345",
+        "mlflow.trace.user": "ada",
+        "tenant": "42",
+    }

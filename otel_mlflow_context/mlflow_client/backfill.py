@@ -23,7 +23,12 @@ from otel_mlflow_context.mlflow_client.http.rest import Client, TraceUpdate
 from otel_mlflow_context.mlflow_client.http.server import server_from
 from otel_mlflow_context.mlflow_client.logged_models import LoggedModels
 from otel_mlflow_context.mlflow_client.time_range import start_of
-from otel_mlflow_context.semconv import GIT_METADATA, MLFLOW_CLIENT_REQUEST_ID, MLFLOW_MODEL_ID
+from otel_mlflow_context.semconv import (
+    GIT_METADATA,
+    MLFLOW_CLIENT_REQUEST_ID,
+    MLFLOW_MODEL_ID,
+    MLFLOW_TRACE_SCHEMA_VERSION,
+)
 from otel_mlflow_context.settings import Settings, current_settings
 from otel_mlflow_context.settings import environment_variables as env
 
@@ -36,7 +41,6 @@ _MAX_VERSIONS: Final = 10_000
 _ENDED: Final = ("OK", "ERROR")
 _NS_PER_MS: Final = 1_000_000
 _NS_PER_S: Final = 1_000_000_000
-_SDK_SCHEMA: Final = "mlflow.trace_schema.version"
 _NO_MLFLOW: Final = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """What an answer of another form ends in: a login page's, a proxy's."""
 _VALUES: Final = ("string_value", "bool_value", "int_value", "double_value")
@@ -212,7 +216,7 @@ def _change(trace: Mapping[str, Any], settings: Settings, *, sets_request_ids: b
     info = trace["trace_info"]
     present = dict(info.get("trace_metadata") or {})
     # Traces of MLflow's SDK have all their metadata; their tags are the user's.
-    tags = {} if _SDK_SCHEMA in present else dict(info.get("tags") or {})
+    tags = {} if MLFLOW_TRACE_SCHEMA_VERSION in present else dict(info.get("tags") or {})
     if info.get("client_request_id") or not sets_request_ids:
         present[MLFLOW_CLIENT_REQUEST_ID] = info.get("client_request_id")
     facts = metadata_from_span(_attributes(_entry_span(trace.get("spans") or [])), tags, settings)

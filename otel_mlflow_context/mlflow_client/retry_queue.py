@@ -38,9 +38,6 @@ class RetryQueue:
         self._thread: threading.Thread | None = None
         self._is_idle = threading.Event()
 
-    def __len__(self) -> int:
-        return len(self._updates)
-
     def add(self, update: TraceUpdate) -> bool:
         """Add metadata; returns False where the oldest was dropped for it."""
         is_full = len(self._updates) >= MAX_TRACES

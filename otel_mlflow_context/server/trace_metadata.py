@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from otel_mlflow_context.semconv import (
     FEATURE_FLAG_PREFIX,
+    MLFLOW_TRACE_SCHEMA_VERSION,
     MLFLOW_TRACE_SESSION,
     MLFLOW_TRACE_USER,
     PROCESS_FACTS,
@@ -22,7 +23,7 @@ pages show no column for keys of this prefix."""
 IN_PROGRESS: Final = "IN_PROGRESS"
 
 # Metadata of traces whose trace info was created by MLflow's SDK or its REST API: it is complete.
-_COMPLETE_KEYS: Final = frozenset({"mlflow.trace.infoFinalized", "mlflow.trace_schema.version"})
+_COMPLETE_KEYS: Final = frozenset({"mlflow.trace.infoFinalized", MLFLOW_TRACE_SCHEMA_VERSION})
 # What MLflow itself takes from whichever span of a request comes first.
 _FROM_ANY_SPAN: Final = frozenset({MLFLOW_TRACE_SESSION, MLFLOW_TRACE_USER})
 _TABLE_KEYS: Final = frozenset(fact.metadata for fact in (*PROCESS_FACTS, *REQUEST_FACTS))

@@ -33,6 +33,7 @@ from otel_mlflow_context.mlflow_client.exporter import MlflowSpanExporter
 from otel_mlflow_context.mlflow_client.http.errors import RequestRejected, ServerUnavailable
 from otel_mlflow_context.mlflow_client.http.rest import Client
 from otel_mlflow_context.mlflow_client.http.server import (
+    LOGIN_VARIABLES,
     is_server_address,
     server_from,
     without_credentials,
@@ -204,16 +205,16 @@ def _facts(root: ReadableSpan) -> tuple[FactCheck, ...]:
 
 def _client() -> Client:
     uri = os.environ.get(env.MLFLOW_TRACKING_URI, "").strip()
-    try:
-        return Client(server_from(os.environ), connections=1)
-    except ValueError as error:
-        if is_server_address(uri):  # a package is missing
-            raise _Problem(str(error)) from None
+    if not is_server_address(uri):
         got = f"is {without_credentials(uri)!r}" if uri else "is not set"
         raise _Problem(
             f"{env.MLFLOW_TRACKING_URI} {got}: set it to the http(s) address of an MLflow server, "
             "for example http://localhost:5000"
-        ) from None
+        )
+    try:
+        return Client(server_from(os.environ), connections=1)
+    except ValueError as error:  # a package is missing
+        raise _Problem(str(error)) from None
 
 
 def _check_experiment(client: Client, timeout: float) -> None:
@@ -373,9 +374,8 @@ def _advice(
         return no_route.format(error)
     if error.status == HTTPStatus.UNAUTHORIZED:
         return (
-            f"the server does not accept the credentials ({error}): set "
-            f"{env.MLFLOW_TRACKING_USERNAME} and {env.MLFLOW_TRACKING_PASSWORD}, or "
-            f"{env.MLFLOW_TRACKING_TOKEN}, or correct them"
+            f"the server does not accept the credentials ({error}): set {LOGIN_VARIABLES}, or "
+            "correct them"
         )
     if error.status == HTTPStatus.FORBIDDEN:
         return f"no permission ({error}): {permission}; ask for it, or use other credentials"

@@ -27,7 +27,7 @@ from otel_mlflow_context.compare.sources.times import milliseconds
 from otel_mlflow_context.mlflow_client.http.errors import RequestRejected, ServerUnavailable
 from otel_mlflow_context.mlflow_client.http.logged_models import LOGGED_MODELS
 from otel_mlflow_context.mlflow_client.http.rest import Client, pairs
-from otel_mlflow_context.mlflow_client.http.server import server_from
+from otel_mlflow_context.mlflow_client.http.server import LOGIN_VARIABLES, server_from
 from otel_mlflow_context.settings import environment_variables as env
 
 _FIRST_ANSWER: Final = 10.0
@@ -208,9 +208,8 @@ class ServerSource:
     def _problem(self, refused: RequestRejected) -> CannotCompare:
         if refused.status in _UNAUTHORIZED:
             return CannotCompare(
-                f"{self.name} does not let you read ({refused}): set "
-                f"{env.MLFLOW_TRACKING_USERNAME} and {env.MLFLOW_TRACKING_PASSWORD}, or "
-                f"{env.MLFLOW_TRACKING_TOKEN}, of a user who may read the experiment"
+                f"{self.name} does not let you read ({refused}): set {LOGIN_VARIABLES}, of a user "
+                "who may read the experiment"
             )
         if refused.status in _UNKNOWN:
             return CannotCompare(

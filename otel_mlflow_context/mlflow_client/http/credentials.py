@@ -31,7 +31,11 @@ _BUILT_IN: Final = frozenset({"kubernetes", "kubernetes-namespaced"})
 """Request auth providers of MLflow itself; they take the place of a user name."""
 _AWS_SERVICE: Final = "execute-api"
 _FILE: Final = Path("~/.mlflow/credentials")
-_TRUE: Final = ("true", "1")
+
+
+def is_true(environ: Mapping[str, str], name: str) -> bool:
+    """Whether a variable of MLflow's is set to true, as MLflow reads it."""
+    return environ.get(name, "").strip().lower() in ("true", "1")
 
 
 class Credentials(Protocol):
@@ -71,7 +75,7 @@ class TrackingCredentials:
             self._auth = lambda: basic
         elif token:
             self._token = {"Authorization": f"Bearer {token}"}
-        if environ.get(env.MLFLOW_TRACKING_AWS_SIGV4, "").strip().lower() in _TRUE:
+        if is_true(environ, env.MLFLOW_TRACKING_AWS_SIGV4):
             self._auth = _aws_signature()
             self._auth_name = ""
         elif self._auth_name:

@@ -19,6 +19,7 @@ import requests
 from otel_mlflow_context.mlflow_client.http.credentials import Credentials
 from otel_mlflow_context.mlflow_client.http.errors import RequestRejected, ServerUnavailable
 from otel_mlflow_context.mlflow_client.http.rest import Client, TraceUpdate
+from otel_mlflow_context.semconv import MLFLOW_TRACE_SCHEMA_VERSION
 from otel_mlflow_context.settings import environment_variables as env
 
 _ADDRESS: Final = re.compile(r"databricks(?:://(?P<profile>[^/:]*))?")
@@ -31,7 +32,7 @@ _SCHEMA_TABLE: Final = "mlflow_experiment_trace_otel_spans"
 _PATH_TAG: Final = "mlflow.experiment.databricksTraceDestinationPath"
 _TABLE_TAG: Final = "mlflow.experiment.databricksTraceSpanStorageTable"
 _RUN: Final = "mlflow.sourceRun"
-_TRACE_SCHEMA: Final = {"mlflow.trace_schema.version": "4"}
+_TRACE_SCHEMA: Final = {MLFLOW_TRACE_SCHEMA_VERSION: "4"}
 
 
 def is_workspace_address(uri: str) -> bool:

@@ -297,9 +297,10 @@ def _retry(deadline: float, attempt: Callable[[float], requests.Response]) -> re
             # A redirect is no success: it leads to a login page.
             if HTTPStatus.OK <= answer.status_code < HTTPStatus.MULTIPLE_CHOICES:
                 return answer
-            if not _is_transient(answer):
-                raise RequestRejected(answer.status_code, _reason(answer))
-            why = f"{answer.status_code}: {_reason(answer)}"
+            reason = _reason(answer)
+            if not _is_transient(answer.status_code, reason):
+                raise RequestRejected(answer.status_code, reason)
+            why = f"{answer.status_code}: {reason}"
             uncertain = uncertain or answer.status_code in _OF_PROXIES
             asked_to_wait = _seconds(answer.headers.get("Retry-After", ""))
         # Jitter, so that the processes that one server turned away do not come back as one.
@@ -311,10 +312,8 @@ def _retry(deadline: float, attempt: Callable[[float], requests.Response]) -> re
     raise ServerUnavailable(why, uncertain=uncertain)
 
 
-def _is_transient(answer: requests.Response) -> bool:
-    return answer.status_code in _TRANSIENT or (
-        answer.status_code == HTTPStatus.BAD_REQUEST and _NO_CONNECTION in _reason(answer)
-    )
+def _is_transient(status: int, reason: str) -> bool:
+    return status in _TRANSIENT or (status == HTTPStatus.BAD_REQUEST and _NO_CONNECTION in reason)
 
 
 def _never_connected(error: requests.RequestException) -> bool:

@@ -8,10 +8,19 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import ClassVar, Final, Protocol
 
-from otel_mlflow_context.mlflow_client.http.credentials import Credentials, TrackingCredentials
+from otel_mlflow_context.mlflow_client.http.credentials import (
+    Credentials,
+    TrackingCredentials,
+    is_true,
+)
 from otel_mlflow_context.settings import environment_variables as env
 
 _HTTP: Final = re.compile(r"https?://[^/]", re.IGNORECASE)
+LOGIN_VARIABLES: Final = (
+    f"{env.MLFLOW_TRACKING_USERNAME} and {env.MLFLOW_TRACKING_PASSWORD}, or "
+    f"{env.MLFLOW_TRACKING_TOKEN}"
+)
+"""For messages about credentials: what to set."""
 _USER_INFO: Final = re.compile(r"(?<=://).*@", re.DOTALL)
 
 
@@ -59,10 +68,7 @@ class TrackingServer:
     verify: bool | str
     cert: str | None
     advice: ClassVar[Mapping[int, str]] = {
-        HTTPStatus.UNAUTHORIZED: (
-            f"; set {env.MLFLOW_TRACKING_USERNAME} and {env.MLFLOW_TRACKING_PASSWORD}, or "
-            f"{env.MLFLOW_TRACKING_TOKEN}, or correct them"
-        ),
+        HTTPStatus.UNAUTHORIZED: f"; set {LOGIN_VARIABLES}, or correct them",
         HTTPStatus.FORBIDDEN: "; the user needs EDIT permission on the experiment",
     }
 
@@ -91,7 +97,7 @@ def server_from(environ: Mapping[str, str], tracking_uri: str | None = None) -> 
             f"tracking_uri ({env.MLFLOW_TRACKING_URI}) must be the http(s) address of an MLflow "
             f"server, got {without_credentials(uri)!r}"
         )
-    insecure = environ.get(env.MLFLOW_TRACKING_INSECURE_TLS, "").strip().lower() in ("true", "1")
+    insecure = is_true(environ, env.MLFLOW_TRACKING_INSECURE_TLS)
     return TrackingServer(
         url=uri,
         credentials=TrackingCredentials(environ),

@@ -10,7 +10,7 @@ import mlflow
 import pytest
 from databricks_workspace import DatabricksWorkspace
 from packaging.version import Version
-from programs import ASK, ASK_FOR_ADA, DEPLOYMENT, INSTRUMENT
+from programs import ASK, ASK_FOR_ADA, DEPLOYMENT, INSTRUMENT, expected
 
 SCHEMA = """
 from mlflow.entities.trace_location import UCSchemaLocation
@@ -55,21 +55,6 @@ IS_LINKED = pytest.mark.skipif(
     Version(mlflow.__version__) < Version("3.11"),
     reason=f"MLflow {mlflow.__version__} knows no experiments that are linked to Unity Catalog",
 )
-
-
-def expected(commit: str) -> dict[str, str]:
-    return {
-        "mlflow.source.git.commit": commit,
-        "mlflow.source.git.branch": "main",
-        "mlflow.source.git.repoURL": "https://github.com/acme/app",
-        "app_version": "1.10",
-        "environment": "staging",
-        "deployment_id": "7",
-        "service_name": "qa",
-        "mlflow.trace.session": "12345",
-        "mlflow.trace.user": "ada",
-        "tenant": "42",
-    }
 
 
 def session_and_user(found: Any) -> tuple[str, str]:

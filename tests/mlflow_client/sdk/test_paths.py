@@ -10,28 +10,9 @@ from typing import Any
 import mlflow
 import pytest
 from packaging.version import Version
-from programs import ASK, ASK_FOR_ADA, DEPLOYMENT, DUAL, INSTRUMENT, READ, REPORT, UNIFIED
+from programs import ASK, ASK_FOR_ADA, DEPLOYMENT, DUAL, INSTRUMENT, READ, REPORT, UNIFIED, expected
 
 MLFLOW = Version(mlflow.__version__)
-
-
-def expected(commit: str) -> dict[str, str]:
-    return {
-        "mlflow.source.git.commit": commit,
-        "mlflow.source.git.branch": "main",
-        "mlflow.source.git.repoURL": "https://github.com/acme/app",
-        "mlflow.source.git.dirty": "false",
-        "mlflow.source.name": "app.py",
-        "mlflow.source.type": "staging",
-        "app_version": "1.10",
-        "environment": "staging",
-        "deployment_id": "7",
-        "region": "eu-west-1",
-        "service_name": "qa",
-        "mlflow.trace.session": "12345",
-        "mlflow.trace.user": "ada",
-        "tenant": "42",
-    }
 
 
 def root_attributes(commit: str) -> dict[str, str]:
