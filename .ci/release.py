@@ -31,7 +31,7 @@ PASSED_ON = ("PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "http_proxy", "https_pro
 ENVIRONMENT = {
     name: value
     for name, value in os.environ.items()
-    if name.startswith("PIP_") or name in PASSED_ON or name.lower() in PASSED_ON
+    if name.startswith(("PIP_", "UV_")) or name in PASSED_ON or name.lower() in PASSED_ON
 }
 
 
@@ -109,10 +109,12 @@ def try_out(artifact: Path, environment: Path) -> str:
     """Install an artifact in a new environment, and run the quickstart in a new repository."""
     run(sys.executable, "-m", "venv", "--without-pip", environment)
     python = python_of(environment)
-    run(
-        *(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-compile"),
-        *("--constraint", ROOT / "constraints.txt", f"{artifact}[{EXTRAS}]"),
-    )
+    what = ("--quiet", "--constraint", ROOT / "constraints.txt", f"{artifact}[{EXTRAS}]")
+    try:  # as in the Makefile: uv takes a fraction of the time
+        run(sys.executable, "-m", "uv", "pip", "install", "--python", python, *what)
+    except SystemExit:
+        pip = (sys.executable, "-m", "pip", "--python", python)
+        run(*pip, "install", "--no-compile", *what)
     application = environment.with_name(f"{environment.name}-application")
     application.mkdir()
     shutil.copy(ROOT / "examples" / "quickstart.py", application)

@@ -33,16 +33,13 @@ def mlflow_server(*options: str, environment: dict[str, str] | None = None):
         port = free.getsockname()[1]
     uri = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryDirectory() as folder:
-        process = subprocess.Popen(
+        process = start_python(
             [
-                *(sys.executable, "-m", "mlflow", "server", "--port", str(port)),
+                *("-m", "mlflow", "server", "--port", str(port)),
                 *("--backend-store-uri", f"sqlite:///{Path(folder, 'mlflow.db')}"),
                 *("--artifacts-destination", folder, *options),
             ],
-            env=clean_environment() | _ENVIRONMENT | (environment or {}),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
+            clean_environment() | _ENVIRONMENT | (environment or {}),
         )
         try:
             progress("the server starts")
@@ -55,6 +52,17 @@ def mlflow_server(*options: str, environment: dict[str, str] | None = None):
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def start_python(arguments: list[str], environment: dict[str, str]):
+    """A process with a group of its own."""
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def _answers(uri: str) -> bool:

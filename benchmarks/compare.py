@@ -97,7 +97,7 @@ _WAYS = {OURS: _OURS, LOOP: _LOOP, PAGES: _PAGES}
 
 def run(*, quick: bool = False) -> str:
     """Measure, and return the table."""
-    traces = 2_000 if quick else 100_000
+    traces = 500 if quick else 100_000
     with tempfile.TemporaryDirectory() as folder:
         uri = f"sqlite:///{Path(folder, 'mlflow.db')}"
         progress(f"compare: writing {traces:,} traces")

@@ -29,7 +29,7 @@ def run(*, quick: bool = False) -> str:
     rounds, traces = (1, 20) if quick else (5, 200)
     seconds = {name: [] for name in (PLAIN, OURS, SDK)}
     end_us = {name: [] for name in (PLAIN, OURS)}
-    with mlflow_server() as uri:
+    with mlflow_server(*(("--workers", "1") if quick else ())) as uri:
         mlflow.set_tracking_uri(uri)
         experiment_id = mlflow.set_experiment("benchmark").experiment_id
         ways = {

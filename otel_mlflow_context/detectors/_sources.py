@@ -20,7 +20,8 @@ from otel_mlflow_context.detectors._files import working_directory
 from otel_mlflow_context.detectors._finding import RESOURCE_VARIABLE, Finding, commit_of, findings
 from otel_mlflow_context.detectors._stamp import stamp_findings
 from otel_mlflow_context.detectors.program.command_line import Program
-from otel_mlflow_context.detectors.program.notebook import is_notebook, notebook_findings
+from otel_mlflow_context.detectors.program.databricks import git_folder_findings, job_findings
+from otel_mlflow_context.detectors.program.notebook import is_notebook
 from otel_mlflow_context.detectors.program.package import package_findings
 from otel_mlflow_context.facts.values import clean
 from otel_mlflow_context.settings import current_settings
@@ -72,9 +73,9 @@ def code_sources(
     sources = Sources(
         _opentelemetry_findings(),
         checkout,
-        notebook_findings(os.environ) if is_notebook(program) else [],
+        git_folder_findings(os.environ) if is_notebook(program) else [],
         stamp_findings(program, _environment(), working_directory()),
-        platforms,
+        [*platforms, job_findings(os.environ)],
         package_findings(program),
     )
     return with_changes(sources, program, problems, early) if dirty else sources

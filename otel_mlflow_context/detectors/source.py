@@ -5,21 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Final
 
 from opentelemetry.sdk.resources import Resource, ResourceDetector
 
 from otel_mlflow_context import semconv
 from otel_mlflow_context.detectors import _process
 from otel_mlflow_context.detectors.program.command_line import Program
+from otel_mlflow_context.detectors.program.databricks import is_job
 from otel_mlflow_context.detectors.program.launchers import NOTEBOOK_KERNELS
 from otel_mlflow_context.detectors.repository.files import RepositoryError
 from otel_mlflow_context.facts.values import clean
-from otel_mlflow_context.settings import environment_variables as env
-
-# Set on a Databricks cluster that was made to run a job:
-# https://docs.databricks.com/init-scripts/environment-variables.html
-_JOB_VARIABLE: Final = env.DB_IS_JOB_CLUSTER
 
 
 class SourceResourceDetector(ResourceDetector):
@@ -39,7 +34,7 @@ class SourceResourceDetector(ResourceDetector):
 
 def source_attributes(program: Program, environ: Mapping[str, str]) -> dict[str, str]:
     """The attributes that `SourceResourceDetector` finds for a program."""
-    if environ.get(_JOB_VARIABLE, "").strip().lower() == "true":
+    if is_job(environ):
         kind = semconv.SOURCE_TYPE_JOB
     else:
         is_notebook = program.launcher in NOTEBOOK_KERNELS

@@ -10,11 +10,10 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from otel_mlflow_context import semconv
 from otel_mlflow_context.detectors._files import is_file, is_folder, real_path
-from otel_mlflow_context.detectors._finding import Finding, branch, commit_findings
+from otel_mlflow_context.detectors.program import databricks
 from otel_mlflow_context.detectors.program.command_line import Program
 from otel_mlflow_context.detectors.program.launchers import NOTEBOOK_KERNELS
 from otel_mlflow_context.settings import environment_variables as env
@@ -51,7 +50,7 @@ def notebook(program: Program, environ: Mapping[str, str], cwd: Path | None) -> 
         cwd: the kernel's folder, from which a relative path starts.
     """
     launcher = program.launcher or _KERNEL
-    if context := _databricks(environ):
+    if context := databricks.context(environ):
         name = getattr(context, "mlflowGitRelativePath", None) or _OF_A_PERSON.sub(
             "", str(getattr(context, "notebookPath", None) or ""), count=1
         )
@@ -69,29 +68,3 @@ def notebook(program: Program, environ: Mapping[str, str], cwd: Path | None) -> 
         launcher=launcher,
         file=file if is_file(file) else None,
     )
-
-
-def notebook_findings(environ: Mapping[str, str]) -> list[Finding]:
-    """The commit of the Databricks Git folder that the notebook lies in, where there is no .git."""
-    context = _databricks(environ)
-    is_branch = getattr(context, "mlflowGitRepoReferenceType", None) == "branch"
-    return commit_findings(
-        "Databricks Git folder",
-        getattr(context, "mlflowGitRepoCommit", None),
-        {
-            **branch(getattr(context, "mlflowGitRepoReference", None) if is_branch else None),
-            semconv.VCS_REPOSITORY_URL_FULL: getattr(context, "mlflowGitRepoUrl", None),
-        },
-    )
-
-
-def _databricks(environ: Mapping[str, str]) -> Any:
-    """The runtime's context of its notebook, read as MLflow reads it."""
-    if env.DATABRICKS_RUNTIME_VERSION not in environ:
-        return None
-    try:
-        from dbruntime.databricks_repl_context import get_context
-
-        return get_context()
-    except Exception:
-        return None

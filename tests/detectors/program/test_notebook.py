@@ -8,7 +8,7 @@ import pytest
 
 from otel_mlflow_context.detectors._sources import code_findings
 from otel_mlflow_context.detectors.program.command_line import Program
-from otel_mlflow_context.detectors.program.notebook import is_notebook, notebook, notebook_findings
+from otel_mlflow_context.detectors.program.notebook import is_notebook, notebook
 from otel_mlflow_context.detectors.source import source_attributes
 
 KERNEL = Program(launcher="ipykernel_launcher")
@@ -78,68 +78,3 @@ def test_vs_code_says_which_notebook_it_is(shop, tmp_path, monkeypatch):
 def test_a_kernel_that_runs_no_known_notebook_has_no_name(session, tmp_path):
     assert name(tmp_path, JPY_SESSION_NAME=session) is None
     assert notebook(KERNEL, {"JPY_SESSION_NAME": session}, tmp_path).directory == tmp_path
-
-
-@pytest.fixture
-def databricks(monkeypatch):
-    """The runtime's own module, as MLflow uses it (mlflow/utils/databricks_utils.py)."""
-
-    def say(**context):
-        module = ModuleType("dbruntime.databricks_repl_context")
-        module.get_context = lambda: SimpleNamespace(**context) if context else None
-        monkeypatch.setitem(sys.modules, "dbruntime", ModuleType("dbruntime"))
-        monkeypatch.setitem(sys.modules, "dbruntime.databricks_repl_context", module)
-
-    return say
-
-
-RUNTIME = {"DATABRICKS_RUNTIME_VERSION": "17.3"}
-
-
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [
-        ("/Users/jane@example.com/drafts/eval", "drafts/eval"),
-        ("/Repos/jane@example.com/shop/eval", "shop/eval"),
-        ("/Workspace/Users/jane@example.com/eval", "eval"),
-        ("/Shared/eval", "Shared/eval"),
-        (None, None),
-    ],
-)
-def test_databricks_says_the_path_and_nobody_s_name(databricks, path, expected):
-    databricks(notebookPath=path)
-
-    assert name(**RUNTIME) == expected
-
-
-def test_databricks_says_the_commit_of_a_git_folder(databricks):
-    databricks(
-        notebookPath="/Repos/jane@example.com/shop/app/eval",
-        mlflowGitRelativePath="app/eval",
-        mlflowGitRepoCommit=COMMIT,
-        mlflowGitRepoUrl="https://token@github.com/acme/shop.git",
-        mlflowGitRepoReference="main",
-        mlflowGitRepoReferenceType="branch",
-    )
-
-    assert name(**RUNTIME) == "app/eval"
-    assert [(it.attribute, it.value) for it in notebook_findings(RUNTIME)] == [
-        ("vcs.ref.head.revision", COMMIT),
-        ("vcs.ref.head.name", "main"),
-        ("vcs.ref.head.type", "branch"),
-        ("vcs.repository.url.full", "https://github.com/acme/shop"),
-    ]
-
-
-def test_databricks_without_a_notebook(databricks):
-    databricks()
-
-    assert name(**RUNTIME) is None
-    assert notebook_findings(RUNTIME) == []
-
-
-def test_elsewhere_the_runtime_s_module_is_not_even_imported(databricks):
-    databricks(notebookPath="/Shared/eval", mlflowGitRepoCommit=COMMIT)
-
-    assert name() is None
-    assert notebook_findings({}) == []

@@ -33,7 +33,7 @@ def get_context():
 def kernel(world, *command, cwd, environ=None, before="", **more):
     cell = CELL.replace('if "__file__" in globals()', "if False")
     environ = {"TRUTH_CELL": cell, "TRUTH_BEFORE": before, **(environ or {})}
-    return world.start(*command, cwd=cwd, environ=environ, type="NOTEBOOK", **more)
+    return world.start(*command, cwd=cwd, environ=environ, **{"type": "NOTEBOOK", **more})
 
 
 def launcher(world, name, folder="kernels"):
@@ -223,6 +223,14 @@ def _(world):
 def _(world):
     context = _GIT_FOLDER | {"mlflowGitRepoReference": "v1", "mlflowGitRepoReferenceType": "tag"}
     return databricks(world, context, **_KNOWN | {"branch": None, "tag": any_of(None, "v1")})
+
+
+@case(KIND, "Databricks, a job of a notebook")
+def _(world):
+    job = {"isInJob": True, "jobId": "12", "idInJob": "34"}
+    return databricks(
+        world, _GIT_FOLDER | job, type="JOB", **_KNOWN | {"deployment": "jobs/12/run/34"}
+    )
 
 
 @case(KIND, "Databricks, a job of a script")
