@@ -11,11 +11,12 @@ from typing import Any
 import mlflow
 import pytest
 from databricks_workspace import SPANS_PATH, DatabricksWorkspace
+from opentelemetry import trace
 from opentelemetry.sdk.trace.export import SpanExportResult
 from packaging.version import Version
 from table import FACTS
 
-from otel_mlflow_context import MlflowSpanExporter, trace_context
+from otel_mlflow_context import MlflowSpanExporter, settings, trace_context
 from otel_mlflow_context.mlflow_client.http.databricks import TraceLocation
 
 TABLE = "main.traces.mlflow_experiment_trace_otel_spans"
@@ -216,6 +217,23 @@ def test_the_table_is_that_which_the_experiment_is_linked_to(
     assert by_id.export(recorded.take()) is SpanExportResult.SUCCESS
     assert {location for location, _ in workspace.infos} == {PREFIX}
     assert len(workspace.spans[PREFIX_TABLE]) == 4
+
+
+def test_a_service_behind_another_sets_the_metadata_where_it_is_the_boundary(
+    workspace: DatabricksWorkspace, recorded: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = trace.SpanContext(1 << 100, 2, is_remote=True, trace_flags=trace.TraceFlags(1))
+    context = trace.set_span_in_context(trace.NonRecordingSpan(parent))
+    for boundary, written in (("root", 0), ("service", 1)):
+        monkeypatch.setenv("OTEL_MLFLOW_CONTEXT_TRACE_BOUNDARY", boundary)
+        settings.forget()
+        with recorded.tracer.start_as_current_span("entry", context=context):
+            pass
+        exporter = MlflowSpanExporter(uc_table=TABLE)
+        assert exporter.export(recorded.take()) is SpanExportResult.SUCCESS
+        assert len(workspace.infos) == written
+    [info] = workspace.infos.values()
+    assert info.trace_metadata["app_version"] == "1.10"
 
 
 def test_a_run_is_among_the_metadata(

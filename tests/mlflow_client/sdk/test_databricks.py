@@ -9,8 +9,9 @@ from typing import Any
 import mlflow
 import pytest
 from databricks_workspace import DatabricksWorkspace
+from mlflow.tracing.export import inference_table
 from packaging.version import Version
-from programs import ASK, ASK_FOR_ADA, DEPLOYMENT, INSTRUMENT, expected
+from programs import ASK, ASK_FOR_ADA, DEPLOYMENT, DUAL, INSTRUMENT, expected
 
 SCHEMA = """
 from mlflow.entities.trace_location import UCSchemaLocation
@@ -54,6 +55,10 @@ ENDS_TRACES = pytest.mark.skipif(
 IS_LINKED = pytest.mark.skipif(
     Version(mlflow.__version__) < Version("3.11"),
     reason=f"MLflow {mlflow.__version__} knows no experiments that are linked to Unity Catalog",
+)
+SERVES_UNITY_CATALOG = pytest.mark.skipif(
+    not hasattr(inference_table, "maybe_add_trace_to_serving_buffer"),
+    reason=f"MLflow {mlflow.__version__} returns no traces of Unity Catalog from an endpoint",
 )
 
 
@@ -128,3 +133,79 @@ def test_what_is_known_late_is_in_the_metadata(
     )
     assert found["metadata"].items() >= expected(commit).items()
     assert session_and_user(found) == ("12345", "ada")
+
+
+@ENDS_TRACES
+def test_with_dual_export_both_ends_have_the_facts(
+    run_with_mlflow: Any, workspace: DatabricksWorkspace, commit: str, collector: Any
+) -> None:
+    found = run_with_mlflow(
+        INSTRUMENT + ASK + SCHEMA + ASK_FOR_ADA + READ,
+        environment={**workspace.environment, **DEPLOYMENT, **DUAL, **collector.environment},
+    )
+    assert found["id"].startswith("trace:/main.traces/")
+    assert found["metadata"].items() >= expected(commit).items()
+    root = collector.roots[-1]
+    assert (root["app_version"], root["session.id"], root["user.id"]) == ("1.10", "12345", "ada")
+    assert root["mlflow.source.git.commit"] == commit
+
+
+SERVE = """
+from mlflow.pyfunc.context import Context, set_prediction_context
+from mlflow.tracing.export.inference_table import pop_trace
+from otel_mlflow_context import update_trace_context
+
+def predict(question):
+    with trace_context(session_id="12345", user_id="ada", metadata={"tenant": "42"}):
+        return ask(question)
+
+@mlflow.trace
+def late(question):
+    update_trace_context(session_id="12345", user_id="ada", metadata={"tenant": "42"})
+
+def serve(function, request_id):
+    with set_prediction_context(Context(request_id=request_id, endpoint_name="qa-endpoint")):
+        function("q")
+    trace = pop_trace(request_id)
+    return {"info": trace["info"], "spans": len(trace["data"]["spans"])}
+
+found = [serve(predict, "request-1"), serve(late, "request-2")]
+mlflow.flush_trace_async_logging()
+report(found)
+"""
+SERVING = {"IS_IN_DB_MODEL_SERVING_ENV": "true", "ENABLE_MLFLOW_TRACING": "true"}
+
+
+@pytest.mark.parametrize("order", [INSTRUMENT + ASK, ASK + INSTRUMENT])
+@pytest.mark.parametrize(
+    "variables",
+    [
+        pytest.param({}, id="inference table"),
+        pytest.param({"MLFLOW_EXPERIMENT_ID": "1"}, id="inference table and experiment"),
+        pytest.param(
+            {"MLFLOW_TRACING_DESTINATION": "main.traces"}, id="schema", marks=SERVES_UNITY_CATALOG
+        ),
+    ],
+)
+def test_a_trace_that_a_serving_endpoint_returns_has_every_fact(
+    run_with_mlflow: Any,
+    workspace: DatabricksWorkspace,
+    commit: str,
+    variables: dict[str, str],
+    order: str,
+) -> None:
+    found = run_with_mlflow(
+        order + SERVE,
+        environment={**workspace.environment, **DEPLOYMENT, **SERVING, **variables},
+    )
+    for each, spans in zip(found, (2, 1), strict=True):
+        metadata = each["info"]["trace_metadata"]
+        assert metadata.items() >= expected(commit).items()
+        if "MLFLOW_TRACING_DESTINATION" not in variables:
+            assert metadata["mlflow.databricks.modelServingEndpointName"] == "qa-endpoint"
+        assert each["info"]["client_request_id"] == f"request-{1 + found.index(each)}"
+        assert each["spans"] == spans
+    if "MLFLOW_EXPERIMENT_ID" in variables:
+        assert len(workspace.experiment_infos) == len(found)
+        for info in workspace.experiment_infos.values():
+            assert info.trace_metadata.items() >= expected(commit).items()
