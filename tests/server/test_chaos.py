@@ -10,6 +10,7 @@ from pathlib import Path
 import mlflow
 import pytest
 from packaging.version import Version
+from preloaded import Process
 from servers import PostgreSQL
 
 pytestmark = pytest.mark.slow
@@ -32,22 +33,19 @@ def store_uri(request, empty_store, tmp_path):
 
 
 def test_a_statement_that_fails_leaves_no_half_of_a_trace(store_uri, tmp_path):
-    ran = subprocess.run(
-        [sys.executable, "-W", "ignore", HERE / "programs" / "statements.py"],
-        env={
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(HERE.parent),
-            "_MLFLOW_SERVER_FILE_STORE": store_uri,
-            "_MLFLOW_SERVER_ARTIFACT_ROOT": str(tmp_path),
-            "MLFLOW_MODEL_CATALOG_URI": "",
-        },
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    results = json.loads(ran.stdout)
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(HERE.parent),
+        "_MLFLOW_SERVER_FILE_STORE": store_uri,
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": str(tmp_path),
+        "MLFLOW_MODEL_CATALOG_URI": "",
+    }
+    output, errors = tmp_path / "output", tmp_path / "errors"
+    with output.open("wb") as stdout, errors.open("wb") as stderr:
+        program = [str(HERE / "programs" / "statements.py")]
+        process = Process(program, cwd=tmp_path, env=environment, stdout=stdout, stderr=stderr)
+        assert process.wait(300) == 0, errors.read_text()
+    results = json.loads(output.read_text())
 
     assert len({at for _, at, *_ in results}) > 10
     for kind, at, status, is_partial, after, (status_again, is_partial_again, again) in results:
