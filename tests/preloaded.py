@@ -6,8 +6,10 @@ the one that this file is when it is started. That of ``mlflow server`` becomes 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
+import importlib
 import json
 import multiprocessing
 import os
@@ -28,11 +30,19 @@ from shared import keep, shared
 
 _STATUS = struct.Struct("i")
 _NOT_SHARED = re.compile(r"(otel_mlflow_context|mlflow\.server)\b")
+# What MLflow imports when it makes its first trace, and stores it.
+_FIRST_TRACE = (
+    *("IPython", "alembic.command", "git", "mlflow.pyfunc", "sqlalchemy.dialects.sqlite"),
+    *("mlflow.store.tracking.sqlalchemy_store", "mlflow.tracing.trace_manager"),
+    *("mlflow.tracing.export.mlflow_v3", "mlflow.tracing.processor.mlflow_v3"),
+    "opentelemetry.instrumentation.instrumentor",
+)
 _PROGRAM = """
 import sys
 socket, sys.path[0] = sys.argv[1:]
 import preloaded
 preloaded.run(preloaded.serve(socket))
+preloaded.end()
 """
 
 
@@ -110,8 +120,9 @@ def _start(folder: Path) -> dict[str, Any]:
 def serve(path: str) -> list[str]:
     """Fork a process for each program; in that one, return the program's arguments."""
     import mlflow.server.fastapi_app
-    import mlflow.store.tracking.sqlalchemy_store
-    import mlflow.tracing.trace_manager
+
+    for module in _FIRST_TRACE:
+        importlib.import_module(module)
 
     # A program imports these itself: they know which program it is, and what its environment says.
     for name in [it for it in sys.modules if _NOT_SHARED.match(it)]:
@@ -172,6 +183,15 @@ def run(arguments: list[str]) -> None:
     main.__file__ = str(Path(arguments[0]).resolve())
     code = compile(Path(arguments[0]).read_text(), main.__file__, "exec")
     exec(code, main.__dict__)
+
+
+def end() -> None:
+    """End the process as Python does, but for freeing all that is loaded: that takes 0.2 s."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for file in (sys.stdout, sys.stderr):
+        file.flush()
+    os._exit(0)
 
 
 def _server(arguments: list[str]) -> list[str]:

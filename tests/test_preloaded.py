@@ -41,6 +41,15 @@ def test_what_it_leaves_at_its_end_is_done(run_with_mlflow: Any) -> None:
     assert run_with_mlflow("import atexit; report(0); atexit.register(report, 1)") == 1
 
 
+def test_its_end_waits_for_its_threads(run_with_mlflow: Any) -> None:
+    program = """
+    import threading, time
+    threading.Thread(target=lambda: time.sleep(0.2) or report(1)).start()
+    report(0)
+    """
+    assert run_with_mlflow(program) == 1
+
+
 def test_no_two_have_the_same_random_numbers(run_with_mlflow: Any) -> None:
     program = "import random; report([random.random()])"
     assert run_with_mlflow(program) != run_with_mlflow(program)
