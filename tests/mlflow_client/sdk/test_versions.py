@@ -175,13 +175,14 @@ def test_a_forked_process_links_its_traces(
         + """
 import os
 ask("in the parent")
-if os.fork() == 0:
+child = os.fork()
+if child == 0:
     ask("in the child")
     mlflow.flush_trace_async_logging()
     provider = mlflow.tracing.provider.provider.get()
     provider.force_flush()
     os._exit(0)
-assert os.wait()[1] == 0
+assert os.waitpid(child, 0)[1] == 0
 report(0)
 """,
         environment=environment,
