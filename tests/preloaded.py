@@ -20,6 +20,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -58,7 +59,7 @@ class Process:
         stdout: IO[bytes],
         stderr: IO[bytes],
     ) -> None:
-        """Start `python` with arguments: a program's file, or ``-m`` and a module."""
+        """Start `python` with arguments: a program's file, or ``-m`` or ``-c`` and what it runs."""
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(str(shared("preloaded", _start).socket))
         message = json.dumps([arguments, str(cwd), env]).encode()
@@ -95,6 +96,20 @@ class Process:
         found = self._socket.recv(_STATUS.size)
         assert len(found) == _STATUS.size, "the preloaded process has ended"
         return found
+
+
+def run_python(
+    *arguments: str, env: dict[str, str], cwd: Path | None = None, timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
+    """What `subprocess.run` returns for ``python`` with arguments."""
+    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        cwd = cwd or Path.cwd()
+        process = Process(list(arguments), cwd=cwd, env=env, stdout=stdout, stderr=stderr)
+        status = process.wait(timeout)
+        for file in (stdout, stderr):
+            file.seek(0)
+        output, errors = stdout.read().decode(), stderr.read().decode()
+        return subprocess.CompletedProcess(arguments, status, output, errors)
 
 
 def _start(folder: Path) -> dict[str, Any]:
@@ -177,9 +192,14 @@ def run(arguments: list[str]) -> None:
         sys.argv = arguments[1:]
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
         return
+    main = sys.modules["__main__"]
+    if arguments[0] == "-c":
+        _, code, *more = arguments
+        sys.argv = ["-c", *more]
+        exec(code, main.__dict__)
+        return
     sys.argv = arguments
     sys.path[0] = str(Path(arguments[0]).parent.resolve())
-    main = sys.modules["__main__"]
     main.__file__ = str(Path(arguments[0]).resolve())
     code = compile(Path(arguments[0]).read_text(), main.__file__, "exec")
     exec(code, main.__dict__)

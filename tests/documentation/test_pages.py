@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 import sysconfig
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 from databricks_workspace import DatabricksWorkspace
 from documentation.markdown import DOCS, PAGES, ROOT, anchors, block, blocks, links, rows
+from preloaded import run_python
 
 from otel_mlflow_context.facts.metadata import MAX_FEATURE_FLAGS, MAX_SIZE
 from otel_mlflow_context.mlflow_client import metrics
@@ -38,14 +38,10 @@ warnings.filterwarnings("ignore", module=r"mlflow\\.")
 def run(code: str, uri: str, folder: Path, **variables: str) -> str:
     """What the code of a page prints, with a real server at the address that it names."""
     environment = {"PATH": os.environ["PATH"], "MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT)}
-    result = subprocess.run(
-        [sys.executable, "-c", STRICT + code.replace("http://localhost:5000", uri)],
+    result = run_python(
+        *("-c", STRICT + code.replace("http://localhost:5000", uri)),
         cwd=folder,
         env={**environment, **variables},
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
     )
     assert result.returncode == 0, result.stderr
     assert "Traceback" not in result.stderr

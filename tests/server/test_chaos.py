@@ -10,7 +10,7 @@ from pathlib import Path
 import mlflow
 import pytest
 from packaging.version import Version
-from preloaded import Process
+from preloaded import run_python
 from servers import PostgreSQL
 
 pytestmark = pytest.mark.slow
@@ -40,12 +40,9 @@ def test_a_statement_that_fails_leaves_no_half_of_a_trace(store_uri, tmp_path):
         "_MLFLOW_SERVER_ARTIFACT_ROOT": str(tmp_path),
         "MLFLOW_MODEL_CATALOG_URI": "",
     }
-    output, errors = tmp_path / "output", tmp_path / "errors"
-    with output.open("wb") as stdout, errors.open("wb") as stderr:
-        program = [str(HERE / "programs" / "statements.py")]
-        process = Process(program, cwd=tmp_path, env=environment, stdout=stdout, stderr=stderr)
-        assert process.wait(300) == 0, errors.read_text()
-    results = json.loads(output.read_text())
+    ran = run_python(str(HERE / "programs" / "statements.py"), env=environment, timeout=300)
+    assert ran.returncode == 0, ran.stderr
+    results = json.loads(ran.stdout)
 
     assert len({at for _, at, *_ in results}) > 10
     for kind, at, status, is_partial, after, (status_again, is_partial_again, again) in results:

@@ -3,13 +3,12 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import mlflow
 import pytest
 from packaging.version import Version
+from preloaded import run_python
 
 REFUSES = Version("3.12") <= Version(mlflow.__version__)
 """Spans without a trace id."""
@@ -68,8 +67,8 @@ json.dump([statuses, found], sys.stdout)
 def run_program(empty_store, tmp_path):
     def run_program(mode):
         shutil.copy(empty_store, tmp_path / "own.db")
-        ran = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", PROGRAM, mode],
+        ran = run_python(
+            *("-c", PROGRAM, mode),
             env={
                 "PATH": os.environ["PATH"],
                 "PYTHONPATH": str(Path(__file__).parents[1]),
@@ -78,10 +77,6 @@ def run_program(empty_store, tmp_path):
                 "MLFLOW_MODEL_CATALOG_URI": "",
                 "OTEL_MLFLOW_CONTEXT_MAX_REQUEST_SPANS": "5",
             },
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
         )
         assert ran.returncode == 0, ran.stderr
         return json.loads(ran.stdout)

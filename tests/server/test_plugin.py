@@ -20,6 +20,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.sdk.trace.export import SpanExportResult
 from packaging.version import Version
+from preloaded import run_python
 from servers import Front
 from table import ATTRIBUTES, FACTS
 
@@ -220,16 +221,11 @@ def test_a_trace_of_mlflow_s_sdk_is_untouched(server, plugin, experiment, traces
     own = {"mlflow.source.name", "mlflow.trace.sizeStats", "mlflow.trace.sizeBytes"}
 
     def trace_on(place):
-        subprocess.run(
-            [sys.executable, "-c", SDK.format(experiment=experiment)],
-            env={
-                "PATH": os.environ["PATH"],
-                "MLFLOW_TRACKING_URI": place.uri,
-                "OTEL_SERVICE_NAME": "qa",
-            },
-            check=True,
-            timeout=60,
-        )
+        environment = {"MLFLOW_TRACKING_URI": place.uri, "OTEL_SERVICE_NAME": "qa"}
+        run_python(
+            *("-c", SDK.format(experiment=experiment)),
+            env={"PATH": os.environ["PATH"], **environment},
+        ).check_returncode()
         [found] = traces(place.uri, experiment)
         metadata = {k: v for k, v in found.info.trace_metadata.items() if k not in own}
         return metadata, without_place(found.info.tags), found.info.client_request_id

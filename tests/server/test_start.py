@@ -2,14 +2,13 @@
 
 import os
 import shutil
-import subprocess
-import sys
 
 import mlflow
 import pytest
 import requests
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from packaging.version import Version
+from preloaded import run_python
 from servers import MlflowServer, free_port
 
 pytestmark = pytest.mark.slow
@@ -146,14 +145,7 @@ def test_the_rest_of_mlflow_is_as_it_was(plugin_sqlite):
 
 
 def refusal(program, **environment):
-    ran = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program],
-        env={"PATH": os.environ["PATH"], **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    ran = run_python("-c", program, env={"PATH": os.environ["PATH"], **environment})
     assert ran.returncode != 0
     return ran.stderr
 
