@@ -17,14 +17,20 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from google.protobuf import json_format
-from mlflow.protos.databricks_tracing_pb2 import BatchGetTraces, GetTraceInfo, Trace, TraceInfo
+from mlflow.entities import TraceInfo
+from mlflow.protos import databricks_tracing_pb2 as messages
 from mlflow.protos.service_pb2 import GetTraceInfoV3, StartTraceV3
 from mlflow.protos.service_pb2 import Trace as TraceV3
+from mlflow.utils.search_utils import SearchTraceUtils
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 SPANS_PATH = "/api/2.0/otel/v1/traces"
 WORKSPACE_ID = "1234567890"
 EXPERIMENTS = "/api/2.0/mlflow/experiments/"
+NO_WAREHOUSE = (
+    400,
+    {"error_code": "INVALID_PARAMETER_VALUE", "message": "Could not resolve a SQL warehouse ID"},
+)
 
 
 class DatabricksWorkspace(ThreadingHTTPServer):
@@ -40,11 +46,15 @@ class DatabricksWorkspace(ThreadingHTTPServer):
         """Service principals, with their secrets."""
         self.experiments: dict[str, dict[str, str]] = {"/Shared/qa": {}}
         """By name, their tags. The id is the place in the order, from 1."""
-        self.infos: dict[tuple[str, str], TraceInfo] = {}
+        self.infos: dict[tuple[str, str], messages.TraceInfo] = {}
         """By location and trace id."""
         self.experiment_infos: dict[str, Any] = {}
         """Those of traces in experiments, by their id; their spans are files, in `artifacts`."""
         self.artifacts = ""
+        self.searches: dict[str, Any] = {}
+        """By name, their results."""
+        self.warehouse = ""
+        """The SQL warehouse that searches have to name; none if empty."""
         self.written: Counter[tuple[str, str]] = Counter()
         """How often each was written."""
         self.spans: dict[str, dict[str, Any]] = {}
@@ -88,27 +98,72 @@ class DatabricksWorkspace(ThreadingHTTPServer):
         if headers.get("Authorization") != f"Bearer {self.token}":
             return 401
         if url.path.startswith(EXPERIMENTS):
-            return self._experiment(query)
+            return self._experiment_call(url.path.removeprefix(EXPERIMENTS), query)
         if url.path == SPANS_PATH:
             return self._store_spans(headers.get("X-Databricks-UC-Table-Name"), body)
-        match method, *url.path.removeprefix("/api/").split("/"):
-            case ["GET", "4.0", "mlflow", "traces", location, "batchGet"]:
-                return self._traces(location, parse_qs(url.query)["trace_ids"])
-            case ["GET", "4.0", "mlflow", "traces", location, trace_id, "info"]:
-                found = Trace(trace_info=self.infos[location, trace_id])
-                return _json(GetTraceInfo.Response(trace=found))
-            case ["POST", "4.0", "mlflow", "traces", location, trace_id, "info"]:
-                return self._store_info(location, trace_id, json_format.Parse(body, TraceInfo()))
-            case ["GET", "3.0", "mlflow", "traces", trace_id]:
+        version, *parts = url.path.removeprefix("/api/").split("/")
+        if version == "3.0":
+            return self._call_of_experiments(method, parts, body)
+        return self._call_of_tables(method, parts, parse_qs(url.query), body)
+
+    def _call_of_experiments(self, method: str, parts: list[str], body: bytes) -> Any:
+        match method, *parts:
+            case ["GET", "mlflow", "traces", trace_id]:
                 found = TraceV3(trace_info=self.experiment_infos[trace_id])
                 return _json(GetTraceInfoV3.Response(trace=found))
-            case ["POST", "3.0", "mlflow", "traces"]:
+            case ["POST", "mlflow", "traces"]:
                 trace = json_format.Parse(body, StartTraceV3()).trace
                 location = f"{self.artifacts}/{trace.trace_info.trace_id}"
                 trace.trace_info.tags["mlflow.artifactLocation"] = location
                 self.experiment_infos[trace.trace_info.trace_id] = trace.trace_info
                 return _json(StartTraceV3.Response(trace=trace))
         return 404
+
+    def _call_of_tables(
+        self, method: str, parts: list[str], query: dict[str, list[str]], body: bytes
+    ) -> Any:
+        match method, *parts:
+            case ["POST", "mlflow", "traces", "search"]:  # before MLflow 3.12
+                return self._search(json_format.Parse(body, messages.SearchTraces()))
+            case ["POST", "mlflow", "traces", "search-long-running"]:
+                found = self._search(json_format.Parse(body, messages.SearchTracesLongRunning()))
+                if found is NO_WAREHOUSE:
+                    return found
+                if self.searches:
+                    return {"name": "quick", "done": True, "response": found}
+                self.searches["slow"] = found  # the first, as mlflow then waits a second
+                return {"name": "slow", "done": False}
+            case ["GET", "mlflow", "traces", "search", "operations", name]:
+                return {"name": name, "done": True, "response": self.searches[name]}
+            case ["GET", "mlflow", "traces", location, "batchGet"]:
+                return self._traces(location, query["trace_ids"])
+            case ["GET", "mlflow", "traces", location, trace_id, "info"]:
+                if self.warehouse and query.get("sql_warehouse_id") != [self.warehouse]:
+                    return NO_WAREHOUSE
+                trace = messages.Trace(trace_info=self.infos[location, trace_id])
+                return _json(messages.GetTraceInfo.Response(trace=trace))
+            case ["POST", "mlflow", "traces", location, trace_id, "info"]:
+                info = json_format.Parse(body, messages.TraceInfo())
+                return self._store_info(location, trace_id, info)
+        return 404
+
+    def _search(self, request: Any) -> Any:
+        if self.warehouse and request.sql_warehouse_id != self.warehouse:
+            return NO_WAREHOUSE
+        [location] = request.locations
+        names = getattr(location, str(location.WhichOneof("identifier")))
+        parts = ("catalog_name", "schema_name", "table_prefix")
+        path = ".".join(getattr(names, it) for it in parts if hasattr(names, it))
+        infos = [TraceInfo.from_proto(info) for (at, _), info in self.infos.items() if at == path]
+        infos = SearchTraceUtils.filter(infos, request.filter or None)
+        infos = SearchTraceUtils.sort(infos, list(request.order_by))
+        first = int(request.page_token or 0)
+        last = first + request.max_results
+        answer = messages.SearchTraces.Response(
+            trace_infos=[it.to_proto() for it in infos[first:last]],
+            next_page_token=str(last) if last < len(infos) else "",
+        )
+        return _json(answer)
 
     def _login(self, path: str, authorization: str | None) -> Any:
         """What is answered without credentials."""
@@ -126,18 +181,24 @@ class DatabricksWorkspace(ThreadingHTTPServer):
             return {"access_token": self.token, "token_type": "Bearer", "expires_in": 3_600}
         return None
 
-    def _store_info(self, location: str, trace_id: str, info: TraceInfo) -> Any:
+    def _store_info(self, location: str, trace_id: str, info: messages.TraceInfo) -> Any:
         assert info.trace_id == trace_id, "the ids of the path and of the body differ"
         assert info.trace_location.WhichOneof("identifier"), "no location"
         self.infos[location, trace_id] = info
         self.written[location, trace_id] += 1
         return _json(info)
 
+    def _experiment_call(self, name: str, query: dict[str, str]) -> Any:
+        if name != "search":
+            return self._experiment(query)
+        found = [self._experiment({"experiment_name": it}) for it in self.experiments]
+        return {"experiments": [it["experiment"] for it in found]}
+
     def _experiment(self, query: dict[str, str]) -> Any:
         names = list(self.experiments)
         name = query.get("experiment_name") or names[int(query["experiment_id"]) - 1]
         if name not in names:
-            return 404
+            return 404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no such experiment"}
         return {
             "experiment": {
                 "experiment_id": str(names.index(name) + 1),
@@ -165,14 +226,14 @@ class DatabricksWorkspace(ThreadingHTTPServer):
     def _traces(self, location: str, trace_ids: list[str]) -> Any:
         spans = [it for table in self.spans.values() for it in table.items()]
         traces = [
-            Trace(
+            messages.Trace(
                 trace_info=self.infos[location, trace_id],
                 spans=[span for key, span in spans if key[0] == trace_id],
             )
             for trace_id in trace_ids
             if (location, trace_id) in self.infos
         ]
-        return _json(BatchGetTraces.Response(traces=traces))
+        return _json(messages.BatchGetTraces.Response(traces=traces))
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -198,7 +259,11 @@ class _Handler(BaseHTTPRequestHandler):
                 except (json_format.ParseError, AssertionError, KeyError) as error:
                     self.server.wrong.append(f"{self.command} {self.path}: {error!r}")
                     answer = 400
-        status, content = (answer, {}) if isinstance(answer, int) else (200, answer)
+        status, content = 200, answer
+        if isinstance(answer, int):
+            status, content = answer, {}
+        elif isinstance(answer, tuple):
+            status, content = answer
         data = json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")

@@ -31,12 +31,12 @@ from shared import keep, shared
 
 _STATUS = struct.Struct("i")
 _NOT_SHARED = re.compile(r"(otel_mlflow_context|mlflow\.server)\b")
-# What MLflow imports when it makes its first trace, and stores it.
-_FIRST_TRACE = (
+# What MLflow imports when it makes its first trace, and stores it; and when it logs in.
+_IMPORTED = (
     *("IPython", "alembic.command", "git", "mlflow.pyfunc", "sqlalchemy.dialects.sqlite"),
     *("mlflow.store.tracking.sqlalchemy_store", "mlflow.tracing.trace_manager"),
     *("mlflow.tracing.export.mlflow_v3", "mlflow.tracing.processor.mlflow_v3"),
-    "opentelemetry.instrumentation.instrumentor",
+    *("opentelemetry.instrumentation.instrumentor", "databricks.sdk.core"),
 )
 _PROGRAM = """
 import sys
@@ -136,7 +136,7 @@ def serve(path: str) -> list[str]:
     """Fork a process for each program; in that one, return the program's arguments."""
     import mlflow.server.fastapi_app
 
-    for module in _FIRST_TRACE:
+    for module in _IMPORTED:
         importlib.import_module(module)
 
     # A program imports these itself: they know which program it is, and what its environment says.

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from otel_mlflow_context.facts.span_metadata import metadata_from_span
 from otel_mlflow_context.facts.version import version_of
+from otel_mlflow_context.mlflow_client.http.databricks import is_workspace_address
 from otel_mlflow_context.mlflow_client.http.errors import RequestRejected, ServerUnavailable
 from otel_mlflow_context.mlflow_client.http.logged_models import RestCalls
 from otel_mlflow_context.mlflow_client.http.rest import Client, TraceUpdate
@@ -111,6 +112,12 @@ def backfill(  # noqa: PLR0913  # by name, each with a default
     """
     settings = current_settings().with_options(metadata_keys=metadata_keys)
     start_ms = start_of(since, datetime.now(timezone.utc))
+    uri = os.environ.get(env.MLFLOW_TRACKING_URI, "")
+    if is_workspace_address(uri):
+        raise CannotBackfill(
+            f"{env.MLFLOW_TRACKING_URI} is {uri!r}: a Databricks workspace takes metadata with a "
+            "new trace only; use MlflowSpanExporter or MlflowContextInstrumentor where it is made"
+        )
     try:
         client = Client(server_from(os.environ), connections=_WORKERS)
     except ValueError as error:

@@ -33,9 +33,8 @@ from otel_mlflow_context.settings import environment_variables as env
 try:
     from otel_mlflow_context.mlflow_client.http.databricks import (
         TraceLocation,
-        Workspace,
-        WorkspaceClient,
         is_workspace_address,
+        workspace_client,
     )
     from otel_mlflow_context.mlflow_client.http.errors import RequestRejected, ServerUnavailable
     from otel_mlflow_context.mlflow_client.http.logged_models import RestCalls
@@ -374,9 +373,7 @@ def _client(tracking_uri: str | None, location: TraceLocation | None) -> Client:
     uri = tracking_uri or os.environ.get(env.MLFLOW_TRACKING_URI, "")
     run_id = os.environ.get(env.MLFLOW_RUN_ID)
     if is_workspace_address(uri):
-        location = location or TraceLocation.of_environment(os.environ)
-        workspace = Workspace(uri)
-        return WorkspaceClient(workspace, connections=_WORKERS, run_id=run_id, location=location)
+        return workspace_client(uri, connections=_WORKERS, run_id=run_id, location=location)
     if location is not None:
         if tracking_uri is not None:
             raise ValueError(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _DESCRIPTION: Final = """\
 Send one trace the way this environment would, read it back from the MLflow
-server, and show fact by fact what arrived.
+server or the Databricks workspace, and show fact by fact what arrived.
 
 The server, the credentials and the experiment are MLflow's own variables
 (MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME, MLFLOW_TRACKING_TOKEN, ...); the

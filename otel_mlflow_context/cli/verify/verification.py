@@ -30,10 +30,14 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from otel_mlflow_context.context.trace_context import trace_context
 from otel_mlflow_context.facts.metadata import metadata_from_attributes
 from otel_mlflow_context.mlflow_client.exporter import MlflowSpanExporter
+from otel_mlflow_context.mlflow_client.http.databricks import (
+    WorkspaceClient,
+    is_workspace_address,
+    workspace_client,
+)
 from otel_mlflow_context.mlflow_client.http.errors import RequestRejected, ServerUnavailable
 from otel_mlflow_context.mlflow_client.http.rest import Client
 from otel_mlflow_context.mlflow_client.http.server import (
-    LOGIN_VARIABLES,
     is_server_address,
     server_from,
     without_credentials,
@@ -147,14 +151,17 @@ def verify(*, timeout: float = 10.0) -> Verification:
         root = _probe()
         result.facts = _facts(root)
         with contextlib.closing(_client()) as client:
-            result.server = without_credentials(client.server.url)
-            _check_experiment(client, timeout)
-            errors = _send(root, timeout, result)
+            result.server = client.server.name
+            if isinstance(client, WorkspaceClient):
+                _check_workspace(client, timeout)
+            else:
+                _check_experiment(client, timeout)
+            errors = _send(root, client, timeout, result)
             metadata = _read_back(client, root, timeout, result)
         result.facts = tuple(replace(fact, arrived=metadata.get(fact.key)) for fact in result.facts)
         if not result.ok:
             advice = _first_advice(
-                errors,
+                *(errors, client),
                 permission="metadata needs EDIT permission on the experiment",
                 no_route="({}) a proxy must let PATCH of /api/2.0/mlflow/traces/ pass",
             )
@@ -205,16 +212,36 @@ def _facts(root: ReadableSpan) -> tuple[FactCheck, ...]:
 
 def _client() -> Client:
     uri = os.environ.get(env.MLFLOW_TRACKING_URI, "").strip()
-    if not is_server_address(uri):
+    is_workspace = is_workspace_address(uri)
+    if not is_workspace and not is_server_address(uri):
         got = f"is {without_credentials(uri)!r}" if uri else "is not set"
         raise _Problem(
             f"{env.MLFLOW_TRACKING_URI} {got}: set it to the http(s) address of an MLflow server, "
-            "for example http://localhost:5000"
+            "for example http://localhost:5000, or to databricks"
         )
     try:
+        if is_workspace:
+            return workspace_client(uri, connections=1)
         return Client(server_from(os.environ), connections=1)
     except ValueError as error:  # a package is missing
         raise _Problem(str(error)) from None
+
+
+def _check_workspace(client: WorkspaceClient, timeout: float) -> None:
+    """Check the login, and that it is known where traces are stored."""
+    experiment_id = os.environ.get(env.MLFLOW_EXPERIMENT_ID)
+    name = os.environ.get(env.MLFLOW_EXPERIMENT_NAME)
+    try:
+        _ = client.server.url  # logs in
+        client.destination(experiment_id, name, time.monotonic() + timeout)
+    except ServerUnavailable as error:
+        raise _Problem(
+            f"the workspace does not answer ({error}): set {env.DATABRICKS_HOST} and "
+            f"{env.DATABRICKS_TOKEN}, or correct them, or the profile in ~/.databrickscfg"
+        ) from None
+    except RequestRejected as rejected:
+        is_advice = rejected.status == HTTPStatus.NOT_FOUND
+        raise _Problem(rejected.reason if is_advice else _advice(rejected, client)) from None
 
 
 def _check_experiment(client: Client, timeout: float) -> None:
@@ -233,7 +260,7 @@ def _check_experiment(client: Client, timeout: float) -> None:
         )
         deleted = answer["experiment"].get("lifecycle_stage") == "deleted"
     except ServerUnavailable as error:
-        raise _Problem(_advice(error)) from None
+        raise _Problem(_advice(error, client)) from None
     except RequestRejected as rejected:
         if given and rejected.status in (HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST, 500):
             raise _Problem(
@@ -245,7 +272,9 @@ def _check_experiment(client: Client, timeout: float) -> None:
                 f"this is no MLflow server's address, its REST API is not there ({rejected}): "
                 f"correct {env.MLFLOW_TRACKING_URI}; a server behind a path needs the path too"
             ) from None
-        raise _Problem(f"{what} can be neither found nor made: {_advice(rejected)}") from None
+        raise _Problem(
+            f"{what} can be neither found nor made: {_advice(rejected, client)}"
+        ) from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise _Problem(
             "what answers is no MLflow server, but perhaps a login page or a redirect: correct "
@@ -258,7 +287,9 @@ def _check_experiment(client: Client, timeout: float) -> None:
         )
 
 
-def _send(root: ReadableSpan, timeout: float, result: Verification) -> list[Exception | str]:
+def _send(
+    root: ReadableSpan, client: Client, timeout: float, result: Verification
+) -> list[Exception | str]:
     """Export the probe, and return what the exporter has logged."""
     reader = InMemoryMetricReader()
     with _logged_errors() as errors:
@@ -271,7 +302,8 @@ def _send(root: ReadableSpan, timeout: float, result: Verification) -> list[Exce
             "the server takes no traces at /v1/traces ({}): it is older than MLflow 3.6, upgrade "
             "it; or a proxy does not pass this path on"
         )
-        raise _Problem(f"the trace is not stored: {_first_advice(errors, no_route=no_route)}")
+        advice = _first_advice(errors, client, no_route=no_route)
+        raise _Problem(f"the trace is not stored: {advice}")
     return errors
 
 
@@ -297,11 +329,9 @@ def _health(reader: InMemoryMetricReader) -> str:
 def _read_back(
     client: Client, root: ReadableSpan, timeout: float, result: Verification
 ) -> dict[str, str]:
-    trace_id = f"tr-{root.context.trace_id:032x}"
-    path, deadline = f"/api/3.0/mlflow/traces/{trace_id}", time.monotonic() + timeout
+    trace_id = f"{root.context.trace_id:032x}"
     try:
-        answer = client.call("GET", path, {}, deadline)
-        metadata = dict(answer["trace"]["trace_info"].get("trace_metadata") or {})
+        metadata = client.metadata(trace_id, time.monotonic() + timeout)
     except (ServerUnavailable, RequestRejected) as error:
         if isinstance(error, RequestRejected) and error.status == HTTPStatus.NOT_FOUND:
             raise _Problem(
@@ -309,12 +339,14 @@ def _read_back(
                 f"{env.MLFLOW_TRACKING_URI} leads to MLflow itself and not to a Collector, and "
                 "look at the server's log"
             ) from None
-        problem = _advice(error, permission="reading needs READ permission on the experiment")
+        problem = _advice(
+            error, client, permission="reading needs READ permission on the experiment"
+        )
     except (ValueError, KeyError, TypeError, AttributeError):
         problem = "the answer is not MLflow's; see what is between here and the server"
     else:
         problem = ""
-    result.trace_id = trace_id
+    result.trace_id = client.mlflow_trace_id(trace_id)
     if problem:
         raise _Problem(f"the trace is stored, but cannot be read back: {problem}")
     return metadata
@@ -346,16 +378,17 @@ def _logged_errors() -> Iterator[list[Exception | str]]:
 # --- What to do next -------------------------------------------------------------------------
 
 
-def _first_advice(errors: list[Exception | str], **options: str) -> str:
+def _first_advice(errors: list[Exception | str], client: Client, **options: str) -> str:
     for error in errors:
         if isinstance(error, (RequestRejected, ServerUnavailable)):
-            return _advice(error, **options)
+            return _advice(error, client, **options)
     texts = [it if isinstance(it, str) else f"{type(it).__name__}: {it}" for it in errors]
     return "; ".join(texts) or "no reason was given, look at the server's log"
 
 
 def _advice(
     error: RequestRejected | ServerUnavailable,
+    client: Client,
     *,
     permission: str = "sending needs EDIT permission on the experiment",
     no_route: str = "",
@@ -372,11 +405,11 @@ def _advice(
         )
     if no_route and error.status in _NO_ROUTE:
         return no_route.format(error)
+    advice = client.server.advice.get(error.status, "").removeprefix("; ")
     if error.status == HTTPStatus.UNAUTHORIZED:
-        return (
-            f"the server does not accept the credentials ({error}): set {LOGIN_VARIABLES}, or "
-            "correct them"
-        )
+        return f"the server does not accept the credentials ({error}): {advice}"
+    if error.status == HTTPStatus.FORBIDDEN and isinstance(client, WorkspaceClient):
+        return f"no permission ({error}): {advice}"
     if error.status == HTTPStatus.FORBIDDEN:
         return f"no permission ({error}): {permission}; ask for it, or use other credentials"
     return f"the server refuses ({error}): look at the server's log"
@@ -406,6 +439,7 @@ def _secrets(environ: Mapping[str, str]) -> list[str]:
         uri_user = uri_password = ""
     pairs = ((user, password), (uri_user, uri_password), (unquote(uri_user), unquote(uri_password)))
     basic = [base64.b64encode(f"{name}:{word}".encode()).decode() for name, word in pairs if word]
-    found = {password, environ.get(env.MLFLOW_TRACKING_TOKEN, ""), *basic}
+    tokens = (env.MLFLOW_TRACKING_TOKEN, env.DATABRICKS_TOKEN, env.DATABRICKS_CLIENT_SECRET)
+    found = {password, *(environ.get(it, "") for it in tokens), *basic}
     found |= {word for _, word in pairs}
     return sorted((it for it in found if len(it) >= _MIN_SECRET), key=len, reverse=True)

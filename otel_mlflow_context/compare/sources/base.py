@@ -101,6 +101,8 @@ class Aggregate:
 class Experiment:
     id: str
     name: str
+    location: str | None = None
+    """Of its traces in Unity Catalog, ``<catalog>.<schema>[.<prefix>]``."""
 
 
 @dataclass(frozen=True)

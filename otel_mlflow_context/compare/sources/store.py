@@ -5,6 +5,7 @@ Aggregation is private API of MLflow, from 3.10 on; where it is not there, `NoAg
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -25,6 +26,10 @@ from otel_mlflow_context.compare.sources.base import (
     not_there,
 )
 from otel_mlflow_context.compare.sources.spans import Span, of_entity
+from otel_mlflow_context.mlflow_client.http.databricks import (
+    TraceLocation,
+    is_workspace_address,
+)
 from otel_mlflow_context.mlflow_client.http.server import without_credentials
 
 _LISTED: Final = 10
@@ -58,7 +63,8 @@ class StoreSource:
             else:
                 found = self._store.get_experiment_by_name(name)
             if found is not None:
-                return Experiment(id=str(found.experiment_id), name=str(found.name))
+                name, found_id = str(found.name), str(found.experiment_id)
+                return Experiment(found_id, name, self._location(found.tags))
         except MlflowException as error:
             if error.error_code not in _NO_SUCH:
                 raise self._problem(error) from None
@@ -88,7 +94,7 @@ class StoreSource:
     ) -> tuple[list[Trace], str | None]:
         try:
             page = self._client.search_traces(
-                locations=[experiment.id],
+                locations=[experiment.location or experiment.id],
                 filter_string=where,
                 max_results=limit,
                 order_by=[order_by],
@@ -99,9 +105,9 @@ class StoreSource:
             raise self._problem(error) from None
         return [_trace(trace.info) for trace in page], page.token or None
 
-    def spans(self, experiment: Experiment, trace_ids: Sequence[str]) -> dict[str, list[Span]]:  # noqa: ARG002  # a store finds traces by their id
+    def spans(self, experiment: Experiment, trace_ids: Sequence[str]) -> dict[str, list[Span]]:
         try:
-            found = self._store.batch_get_traces(list(trace_ids), None)
+            found = self._store.batch_get_traces(list(trace_ids), experiment.location)
         except NotImplementedError:  # a store of files
             return {}
         except Exception as error:
@@ -145,6 +151,12 @@ class StoreSource:
             problem = f"{self.name} does not take the metrics: {_short(error)}"
             raise CannotCompare(problem) from None
         return run_id
+
+    def _location(self, tags: Mapping[str, str]) -> str | None:
+        if not is_workspace_address(self._uri):
+            return None
+        found = TraceLocation.of_environment(os.environ) or TraceLocation.of_experiment(tags)
+        return found.path if found else None
 
     def close(self) -> None:
         """Nothing to do: MLflow caches its stores."""

@@ -6,6 +6,7 @@ What is sent is what MLflow's own client sends (mlflow/store/tracking/databricks
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import threading
 from collections.abc import Mapping
@@ -31,6 +32,8 @@ _SCHEMA_TABLE: Final = "mlflow_experiment_trace_otel_spans"
 """The spans table of a schema without prefix."""
 _PATH_TAG: Final = "mlflow.experiment.databricksTraceDestinationPath"
 _TABLE_TAG: Final = "mlflow.experiment.databricksTraceSpanStorageTable"
+_NO_WAREHOUSE: Final = "SQL warehouse"
+"""In the answer of a workspace that does not know where to run a query."""
 _RUN: Final = "mlflow.sourceRun"
 _TRACE_SCHEMA: Final = {MLFLOW_TRACE_SCHEMA_VERSION: "4"}
 
@@ -186,6 +189,25 @@ class TraceLocation:
         return cls(catalog, schema, prefix, tags.get(_TABLE_TAG) or f"{path}{_SPANS_TABLE}")
 
 
+def workspace_client(
+    uri: str, *, connections: int, run_id: str | None = None, location: TraceLocation | None = None
+) -> WorkspaceClient:
+    """The client of a workspace's address; see `WorkspaceClient`.
+
+    Args:
+        uri: ``databricks`` or ``databricks://<profile>``.
+        connections: as of `Client`, and `run_id`.
+        location: by default that of ``MLFLOW_TRACING_DESTINATION``.
+
+    Raises:
+        ValueError: databricks-sdk is not installed.
+    """
+    location = location or TraceLocation.of_environment(os.environ)
+    return WorkspaceClient(
+        Workspace(uri), connections=connections, run_id=run_id, location=location
+    )
+
+
 class WorkspaceClient(Client):
     """The calls to a workspace whose traces are in Unity Catalog.
 
@@ -260,6 +282,22 @@ class WorkspaceClient(Client):
         }
         path = f"/api/4.0/mlflow/traces/{location.path}/{trace_id}/info"
         self.call("POST", path, info, deadline)
+
+    def mlflow_trace_id(self, otel_trace_id: str) -> str:
+        return f"trace:/{self._found_location().path}/{otel_trace_id}"
+
+    def metadata(self, otel_trace_id: str, deadline: float) -> dict[str, str]:
+        warehouse = os.environ.get(env.MLFLOW_TRACING_SQL_WAREHOUSE_ID)
+        query = {"sql_warehouse_id": warehouse} if warehouse else {}
+        path = f"/api/4.0/mlflow/traces/{self._found_location().path}/{otel_trace_id}/info"
+        try:
+            answer = self.call("GET", path, query, deadline)
+        except RequestRejected as rejected:
+            if _NO_WAREHOUSE not in str(rejected):
+                raise
+            advice = f"; set {env.MLFLOW_TRACING_SQL_WAREHOUSE_ID}"
+            raise RequestRejected(rejected.status, f"{rejected.reason}{advice}") from None
+        return dict(answer["trace"]["trace_info"].get("trace_metadata") or {})
 
     def _found_location(self) -> TraceLocation:
         if self._location is None:

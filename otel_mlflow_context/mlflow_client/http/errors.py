@@ -18,3 +18,4 @@ class RequestRejected(Exception):  # noqa: N818
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(f"{status}: {reason}")
         self.status = status
+        self.reason = reason

@@ -219,6 +219,21 @@ class Client:
             "tags": {},
         }
 
+    def mlflow_trace_id(self, otel_trace_id: str) -> str:
+        """MLflow's id of a trace, by the 32 hex digits of OpenTelemetry's."""
+        return f"tr-{otel_trace_id}"
+
+    def metadata(self, otel_trace_id: str, deadline: float) -> dict[str, str]:
+        """Read the metadata of a trace that is stored.
+
+        Raises:
+            ServerUnavailable, RequestRejected
+            ValueError, KeyError, TypeError, AttributeError: the answer is not MLflow's.
+        """
+        path = f"/api/3.0/mlflow/traces/{self.mlflow_trace_id(otel_trace_id)}"
+        answer = self.call("GET", path, {}, deadline)
+        return dict(answer["trace"]["trace_info"].get("trace_metadata") or {})
+
     def sets_request_ids(self, deadline: float) -> bool:
         """Whether a trace whose spans are stored can still get a client request id.
 
