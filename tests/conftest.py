@@ -59,6 +59,12 @@ collect_ignore = ["propagators/services"]
 # that runs the tests (CI=true, OTEL_..., MLFLOW_...) changes what a program finds.
 _KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "VIRTUAL_ENV", "COVERAGE_PROCESS_START")
 
+# No program prints or reports the value of one.
+_SECRETS = {
+    *("DATABRICKS_TOKEN", "DATABRICKS_CLIENT_SECRET"),
+    *("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
+}
+
 _GIT_ENVIRONMENT = {
     "GIT_CONFIG_GLOBAL": str(ROOT / "no such file"),
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -205,7 +211,11 @@ def _runs(repository: Path, start: Callable[..., Any]) -> Run:
             process = start(["app.py"], cwd=folder, env=env, stdout=stdout, stderr=stderr)
             status = process.wait(120)
             stderr.seek(0)
-            assert status == 0, stderr.read().decode()
+            errors = stderr.read().decode()
+        assert status == 0, errors
+        printed = (folder.parent / "stdout").read_text() + errors + report.read_text()
+        for name in _SECRETS & env.keys():
+            assert not env[name] or env[name] not in printed, f"{name} is printed"
         return json.loads(report.read_text())
 
     return run

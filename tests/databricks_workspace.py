@@ -85,6 +85,10 @@ class DatabricksWorkspace(ThreadingHTTPServer):
             yield made
             made.shutdown()
             thread.join()
+        for _, path, _, body in made.requests:
+            for secret in (made.token, *made.clients.values()):
+                assert secret not in path
+                assert secret.encode() not in body
 
     def handle_error(self, *_: object) -> None:
         """A connection that was dropped is part of the tests."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mlflow.entities import AssessmentSource, Feedback, TraceInfo, TraceLocation, TraceState
-from mlflow.tracing.client import TracingClient
+from stores import store_of
 
 HUMAN, JUDGE, CODE = "HUMAN", "LLM_JUDGE", "CODE"
 
@@ -40,33 +40,33 @@ class JudgedTrace:
 
 def write(uri: str, traces: Sequence[JudgedTrace], experiment: str | None = None) -> None:
     """Write traces with their assessments by MLflow's own store, to a new experiment if named."""
-    store = TracingClient(uri).store
-    experiment_id = store.create_experiment(experiment) if experiment else "0"
-    dice = random.Random(repr((uri, len(traces))))
-    now = int(time.time() * 1000) - 3_600_000
-    for it in traces:
-        trace_id = f"tr-{dice.getrandbits(128):032x}"
-        store.start_trace(
-            TraceInfo(
-                trace_id=trace_id,
-                trace_location=TraceLocation.from_experiment_id(experiment_id),
-                request_time=now,
-                execution_duration=it.latency_ms,
-                state=TraceState(it.state),
-                trace_metadata={"app_version": it.version},
-                tags={},
-                assessments=[
-                    _feedback(said, trace_id, now)
-                    for before, said in zip((None, *it.said), it.said, strict=False)
-                    if said.valid and (before is None or before.valid)
-                ],
+    with store_of(uri) as store:
+        experiment_id = store.create_experiment(experiment) if experiment else "0"
+        dice = random.Random(repr((uri, len(traces))))
+        now = int(time.time() * 1000) - 3_600_000
+        for it in traces:
+            trace_id = f"tr-{dice.getrandbits(128):032x}"
+            store.start_trace(
+                TraceInfo(
+                    trace_id=trace_id,
+                    trace_location=TraceLocation.from_experiment_id(experiment_id),
+                    request_time=now,
+                    execution_duration=it.latency_ms,
+                    state=TraceState(it.state),
+                    trace_metadata={"app_version": it.version},
+                    tags={},
+                    assessments=[
+                        _feedback(said, trace_id, now)
+                        for before, said in zip((None, *it.said), it.said, strict=False)
+                        if said.valid and (before is None or before.valid)
+                    ],
+                )
             )
-        )
-        for before, said in itertools.pairwise(it.said):
-            if not before.valid:
-                old = store.create_assessment(_feedback(before, trace_id, now))
-                new = _feedback(said, trace_id, now, overrides=old.assessment_id)
-                store.create_assessment(new)
+            for before, said in itertools.pairwise(it.said):
+                if not before.valid:
+                    old = store.create_assessment(_feedback(before, trace_id, now))
+                    new = _feedback(said, trace_id, now, overrides=old.assessment_id)
+                    store.create_assessment(new)
 
 
 def _feedback(said: Said, trace_id: str, now: int, **more: Any) -> Feedback:

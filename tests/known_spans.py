@@ -7,13 +7,14 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mlflow.entities import TraceInfo, TraceLocation, TraceState
 from mlflow.entities.span import create_mlflow_span
-from mlflow.tracing.client import TracingClient
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
+from stores import log_spans, store_of
 
 from otel_mlflow_context.compare.explain.features import Features, features
 from otel_mlflow_context.compare.sources.base import Trace
@@ -76,26 +77,30 @@ def known(version: str, count: int, *, slow: float = 1.0, error: float = 0.0) ->
 
 def write(uri: str, traces: Sequence[Known]) -> None:
     """Write traces with their spans by MLflow's own store."""
-    store = TracingClient(uri).store
-    dice = random.Random(repr((uri, traces)))
-    now_ns = (time.time_ns() // MS - 3_600_000) * MS  # MLflow has milliseconds
-    for it in traces:
-        number = dice.getrandbits(128)
-        trace_id = f"tr-{number:032x}"
-        store.start_trace(
-            TraceInfo(
-                trace_id=trace_id,
-                trace_location=TraceLocation.from_experiment_id("0"),
-                request_time=now_ns // MS,
-                execution_duration=it.latency_ms,
-                state=TraceState(it.state),
-                trace_metadata=dict(it.metadata) | {"app_version": it.version},
-                tags={"mlflow.trace.spansLocation": "TRACKING_STORE"},
+    spans: list[list[Any]] = []
+    with store_of(uri) as store:
+        dice = random.Random(repr((uri, traces)))
+        now_ns = (time.time_ns() // MS - 3_600_000) * MS  # MLflow has milliseconds
+        for it in traces:
+            number = dice.getrandbits(128)
+            trace_id = f"tr-{number:032x}"
+            store.start_trace(
+                TraceInfo(
+                    trace_id=trace_id,
+                    trace_location=TraceLocation.from_experiment_id("0"),
+                    request_time=now_ns // MS,
+                    execution_duration=it.latency_ms,
+                    state=TraceState(it.state),
+                    trace_metadata=dict(it.metadata) | {"app_version": it.version},
+                    tags={"mlflow.trace.spansLocation": "TRACKING_STORE"},
+                )
             )
-        )
-        ids = {one.span_id: dice.getrandbits(64) for one in it.spans}
-        made = [create_mlflow_span(_otel(one, number, ids, now_ns), trace_id) for one in it.spans]
-        store.log_spans("0", made)
+            ids = {one.span_id: dice.getrandbits(64) for one in it.spans}
+            made = [
+                create_mlflow_span(_otel(one, number, ids, now_ns), trace_id) for one in it.spans
+            ]
+            spans.append(made)
+        log_spans(store, spans)
 
 
 def _otel(one: Span, trace_id: int, ids: dict[str, int], now_ns: int) -> ReadableSpan:

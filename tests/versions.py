@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mlflow.entities import TraceInfo, TraceLocation, TraceState
-from mlflow.tracing.client import TracingClient
+from stores import store_of
 
 HOUR_MS = 3_600_000
 
@@ -55,29 +55,29 @@ def write(
         experiment: is made when missing.
         timed_ids: ids that begin with the time, as AWS X-Ray's do.
     """
-    store = TracingClient(uri).store
-    found = experiment and store.get_experiment_by_name(experiment)
-    experiment_id = found.experiment_id if found else "0"
-    if experiment and not found:
-        experiment_id = store.create_experiment(experiment)
-    now = int(time.time() * 1000)
-    dice = random.Random(repr((uri, experiment, rows)))
-    for row in rows:
-        begin = now - int(row.hours_ago * HOUR_MS)
-        trace_id = f"{dice.getrandbits(128):032x}"
-        if timed_ids:
-            trace_id = f"{begin // 1000:08x}{trace_id[8:]}"
-        store.start_trace(
-            TraceInfo(
-                trace_id=f"tr-{trace_id}",
-                trace_location=TraceLocation.from_experiment_id(experiment_id),
-                request_time=begin,
-                execution_duration=row.latency_ms,
-                state=TraceState(row.state),
-                trace_metadata=row.as_metadata(),
-                tags={"mlflow.traceName": "ask"},
+    with store_of(uri) as store:
+        found = experiment and store.get_experiment_by_name(experiment)
+        experiment_id = found.experiment_id if found else "0"
+        if experiment and not found:
+            experiment_id = store.create_experiment(experiment)
+        now = int(time.time() * 1000)
+        dice = random.Random(repr((uri, experiment, rows)))
+        for row in rows:
+            begin = now - int(row.hours_ago * HOUR_MS)
+            trace_id = f"{dice.getrandbits(128):032x}"
+            if timed_ids:
+                trace_id = f"{begin // 1000:08x}{trace_id[8:]}"
+            store.start_trace(
+                TraceInfo(
+                    trace_id=f"tr-{trace_id}",
+                    trace_location=TraceLocation.from_experiment_id(experiment_id),
+                    request_time=begin,
+                    execution_duration=row.latency_ms,
+                    state=TraceState(row.state),
+                    trace_metadata=row.as_metadata(),
+                    tags={"mlflow.traceName": "ask"},
+                )
             )
-        )
 
 
 def rows_of(version: str, count: int, *, seed: int = 1, **fixed: Any) -> list[Row]:

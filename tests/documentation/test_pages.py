@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from databricks_workspace import DatabricksWorkspace
+from documentation.code import run_code
 from documentation.markdown import DOCS, PAGES, ROOT, anchors, block, blocks, links, rows
-from preloaded import run_python
 
 from otel_mlflow_context.facts.metadata import MAX_FEATURE_FLAGS, MAX_SIZE
 from otel_mlflow_context.mlflow_client import metrics
@@ -27,25 +26,6 @@ from otel_mlflow_context.settings import Settings, environment_variables, settin
 DATABRICKS = ROOT / "docs" / "databricks.md"
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 PREFIX = "OTEL_MLFLOW_CONTEXT_"
-# A warning is an error, but not one that MLflow gives itself: it drops the trace that it is making.
-STRICT = """
-import warnings
-warnings.simplefilter("error")
-warnings.filterwarnings("ignore", module=r"mlflow\\.")
-"""
-
-
-def run(code: str, uri: str, folder: Path, **variables: str) -> str:
-    """What the code of a page prints, with a real server at the address that it names."""
-    environment = {"PATH": os.environ["PATH"], "MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT)}
-    result = run_python(
-        *("-c", STRICT + code.replace("http://localhost:5000", uri)),
-        cwd=folder,
-        env={**environment, **variables},
-    )
-    assert result.returncode == 0, result.stderr
-    assert "Traceback" not in result.stderr
-    return result.stdout
 
 
 @pytest.mark.parametrize(
@@ -58,27 +38,16 @@ def run(code: str, uri: str, folder: Path, **variables: str) -> str:
     ],
 )
 def test_the_documentations_code_runs(code: str, server: Any, tmp_path: Path) -> None:
-    output = run(code, server.uri, tmp_path)
+    output = run_code(code, server.uri, tmp_path)
     # The output is that of the comments behind each print.
     assert output.splitlines() == re.findall(r"^ *print\(.*\)  # (.*)$", code, re.MULTILINE)
-
-
-@pytest.mark.parametrize("number", range(len(blocks(DATABRICKS, "python"))))
-def test_the_code_of_the_page_on_databricks_runs(number: int, tmp_path: Path) -> None:
-    with DatabricksWorkspace.running() as workspace:
-        workspace.artifacts = str(tmp_path)
-        run(blocks(DATABRICKS, "python")[number], "", tmp_path, **workspace.environment)
-        [info] = (*workspace.infos.values(), *workspace.experiment_infos.values())
-    assert workspace.wrong == []
-    expected = ("mlflow.trace.session", "s-1") if number == 0 else ("mlflow.source.type", "LOCAL")
-    assert expected in info.trace_metadata.items()
 
 
 def test_the_trace_of_the_page_on_opentelemetry_arrives_with_its_facts(
     server: Any, traces: Any, tmp_path: Path
 ) -> None:
     code = blocks(ROOT / "docs" / "opentelemetry.md", "python")[0]
-    run(code.replace("page-otel", "page-otel-arrives"), server.uri, tmp_path)
+    run_code(code.replace("page-otel", "page-otel-arrives"), server.uri, tmp_path)
     [stored] = traces(server.uri, "page-otel-arrives")
     assert stored.info.trace_metadata["mlflow.trace.session"] == "s-1"
     assert stored.info.trace_metadata["service_name"] == "qa"

@@ -11,7 +11,7 @@ import mlflow
 import pytest
 from packaging.version import Version
 from preloaded import run_python
-from servers import PostgreSQL
+from servers import SHARED_FOLDER, PostgreSQL
 
 pytestmark = pytest.mark.slow
 
@@ -68,7 +68,7 @@ def test_nothing_that_was_answered_is_lost_when_workers_and_the_database_die():
         pytest.skip("PostgreSQL (Debian's package postgresql) is not installed")
     ran = subprocess.run(
         [sys.executable, "-W", "ignore", HERE / "programs" / "failures.py", "20", "0.05"],
-        env={"PATH": os.environ["PATH"]},
+        env={name: os.environ[name] for name in ("PATH", SHARED_FOLDER)},
         capture_output=True,
         text=True,
         timeout=300,

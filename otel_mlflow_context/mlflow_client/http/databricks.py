@@ -75,6 +75,8 @@ class Workspace:
         self._profile = found["profile"] if found else None
         self._lock = threading.Lock()
         self._config: Any = None
+        self._used = threading.local()
+        """The configuration of each thread's latest request."""
 
     @property
     def credentials(self) -> Credentials:
@@ -85,7 +87,7 @@ class Workspace:
         return str(self._connected().host).rstrip("/")
 
     def add_to(self, request: requests.PreparedRequest) -> None:
-        config = self._connected()
+        config = self._used.config = self._connected()
         try:
             request.headers.update(config.authenticate())
         except Exception as error:
@@ -94,7 +96,9 @@ class Workspace:
             request.headers["x-databricks-org-id"] = str(workspace_id)
 
     def renew(self) -> bool:
-        self._config = None
+        with self._lock:  # another thread may have renewed it already
+            if self._config is self._used.config:
+                self._config = None
         return True
 
     def _connected(self) -> Any:

@@ -184,6 +184,27 @@ def test_a_service_principal_gets_another_token_when_its_own_is_refused(
     assert len(workspace.infos) == 2
 
 
+def test_calls_that_are_refused_together_ask_for_one_new_token(
+    workspace: DatabricksWorkspace, recorded: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DATABRICKS_TOKEN")
+    monkeypatch.setenv("DATABRICKS_CLIENT_ID", "client-1")
+    monkeypatch.setenv("DATABRICKS_CLIENT_SECRET", workspace.clients["client-1"])
+    workspace.token = "the-first"
+
+    def fault(path: str) -> None:
+        if path.endswith("/info"):  # of which eight are sent at once
+            workspace.token = "the-second"
+
+    workspace.fault = fault
+    for _ in range(20):
+        recorded.trace()
+    exporter = MlflowSpanExporter(uc_table=TABLE)
+    assert exporter.export(recorded.take()) is SpanExportResult.SUCCESS
+    assert len(workspace.infos) == 20
+    assert [path for _, path, *_ in workspace.requests].count("/oidc/v1/token") == 2
+
+
 def test_a_profile_is_used(
     workspace: DatabricksWorkspace,
     recorded: Any,
