@@ -182,7 +182,9 @@ def test_the_page_of_versions_shows_the_numbers_and_traces_of_each(
     )
     browser.find_element(By.XPATH, "//*[@role='option'][.='Version']").click()
     assert browser.find_element(By.XPATH, "//*[@role='columnheader'][.='Version']")
-    assert [("qa-1_4_2" in row) for row in table_of(browser) if "tr-" in row] == [True] * 3
+    WebDriverWait(browser, 30).until(  # the cells come later than the heading
+        lambda it: [("qa-1_4_2" in row) for row in table_of(it) if "tr-" in row] == [True] * 3
+    )
 
 
 def take_picture(uri: str, file: str) -> None:
