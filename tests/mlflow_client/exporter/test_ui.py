@@ -21,7 +21,10 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from packaging.version import Version
-from selenium.common.exceptions import ElementClickInterceptedException
+from selenium.common.exceptions import (
+    ElementClickInterceptedException,
+    StaleElementReferenceException,
+)
 from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -182,7 +185,8 @@ def test_the_page_of_versions_shows_the_numbers_and_traces_of_each(
     )
     browser.find_element(By.XPATH, "//*[@role='option'][.='Version']").click()
     assert browser.find_element(By.XPATH, "//*[@role='columnheader'][.='Version']")
-    WebDriverWait(browser, 30).until(  # the cells come later than the heading
+    # The cells come later than the heading, and rows may be replaced while they are read.
+    WebDriverWait(browser, 30, ignored_exceptions=[StaleElementReferenceException]).until(
         lambda it: [("qa-1_4_2" in row) for row in table_of(it) if "tr-" in row] == [True] * 3
     )
 
