@@ -85,10 +85,18 @@ class DatabricksWorkspace(ThreadingHTTPServer):
             yield made
             made.shutdown()
             thread.join()
+        assert made.wrong == []
         for _, path, _, body in made.requests:
             for secret in (made.token, *made.clients.values()):
                 assert secret not in path
                 assert secret.encode() not in body
+
+    def link(self, experiment: str, path: str) -> None:
+        """Link an experiment, which is made when missing, to tables: catalog.schema.prefix."""
+        self.experiments[experiment] = {
+            "mlflow.experiment.databricksTraceDestinationPath": path,
+            "mlflow.experiment.databricksTraceSpanStorageTable": f"{path}_otel_spans",
+        }
 
     def handle_error(self, *_: object) -> None:
         """A connection that was dropped is part of the tests."""

@@ -33,14 +33,13 @@ from otel_mlflow_context.settings import environment_variables as env
 try:
     from otel_mlflow_context.mlflow_client.http.databricks import (
         TraceLocation,
+        client_of,
         is_workspace_address,
-        workspace_client,
     )
     from otel_mlflow_context.mlflow_client.http.errors import RequestRejected, ServerUnavailable
     from otel_mlflow_context.mlflow_client.http.logged_models import RestCalls
     from otel_mlflow_context.mlflow_client.http.otlp import OtlpSender
     from otel_mlflow_context.mlflow_client.http.rest import Client, TraceUpdate
-    from otel_mlflow_context.mlflow_client.http.server import server_from
     from otel_mlflow_context.mlflow_client.logged_models import LoggedModels
     from otel_mlflow_context.mlflow_client.retry_queue import RetryQueue
 except ImportError as error:
@@ -371,10 +370,7 @@ class MlflowSpanExporter(SpanExporter):
 
 def _client(tracking_uri: str | None, location: TraceLocation | None) -> Client:
     uri = tracking_uri or os.environ.get(env.MLFLOW_TRACKING_URI, "")
-    run_id = os.environ.get(env.MLFLOW_RUN_ID)
-    if is_workspace_address(uri):
-        return workspace_client(uri, connections=_WORKERS, run_id=run_id, location=location)
-    if location is not None:
+    if location is not None and not is_workspace_address(uri):
         if tracking_uri is not None:
             raise ValueError(
                 "uc_table can be given only with a Databricks workspace as tracking_uri, "
@@ -383,7 +379,8 @@ def _client(tracking_uri: str | None, location: TraceLocation | None) -> Client:
         _logger.warning(
             "uc_table is not used: %s is no Databricks workspace", env.MLFLOW_TRACKING_URI
         )
-    return Client(server_from(os.environ, uri), connections=_WORKERS, run_id=run_id)
+    run_id = os.environ.get(env.MLFLOW_RUN_ID)
+    return client_of(uri, connections=_WORKERS, run_id=run_id, location=location)
 
 
 def _error_type(error: ServerUnavailable | RequestRejected) -> str:

@@ -22,13 +22,11 @@ from preloaded import run_python
 from otel_mlflow_context import MlflowContextSpanProcessor, MlflowSpanExporter
 
 ROOT = Path(__file__).parents[2]
-TABLES = {"schema": "main.traces.mlflow_experiment_trace_otel_spans"}
-if Version(mlflow.__version__) >= Version("3.11"):  # which knows linked experiments
-    TABLES["prefix"] = "main.traces.shop_otel_spans"
-EXPERIMENTS = {
-    "schema": {"MLFLOW_TRACING_DESTINATION": "main.traces", "MLFLOW_EXPERIMENT_NAME": "/Shared/qa"},
-    "prefix": {"MLFLOW_EXPERIMENT_NAME": "/Shared/shop"},
+LOCATIONS = {
+    "schema": {"MLFLOW_TRACING_DESTINATION": "main.traces", "MLFLOW_EXPERIMENT_NAME": "/Shared/qa"}
 }
+if Version(mlflow.__version__) >= Version("3.11"):  # which knows linked experiments
+    LOCATIONS["prefix"] = {"MLFLOW_EXPERIMENT_NAME": "/Shared/shop"}
 COUNT = 60
 """Traces of each version."""
 
@@ -36,12 +34,8 @@ COUNT = 60
 @pytest.fixture
 def workspace() -> Iterator[DatabricksWorkspace]:
     with DatabricksWorkspace.running() as made:
-        made.experiments["/Shared/shop"] = {
-            "mlflow.experiment.databricksTraceDestinationPath": "main.traces.shop",
-            "mlflow.experiment.databricksTraceSpanStorageTable": "main.traces.shop_otel_spans",
-        }
+        made.link("/Shared/shop", "main.traces.shop")
         yield made
-    assert made.wrong == []
 
 
 def command(
@@ -79,14 +73,14 @@ def write(version: str, failed: int) -> None:
     exporter.shutdown()
 
 
-@pytest.fixture(params=TABLES)
+@pytest.fixture(params=LOCATIONS)
 def variables(
     request: pytest.FixtureRequest, workspace: DatabricksWorkspace, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, str]:
     """Those of the process, with each kind of location."""
-    for name, value in (workspace.environment | EXPERIMENTS[request.param]).items():
+    for name, value in (workspace.environment | LOCATIONS[request.param]).items():
         monkeypatch.setenv(name, value)
-    return EXPERIMENTS[request.param]
+    return LOCATIONS[request.param]
 
 
 def test_two_versions_are_compared_and_explained(

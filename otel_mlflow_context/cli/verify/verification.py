@@ -32,14 +32,13 @@ from otel_mlflow_context.facts.metadata import metadata_from_attributes
 from otel_mlflow_context.mlflow_client.exporter import MlflowSpanExporter
 from otel_mlflow_context.mlflow_client.http.databricks import (
     WorkspaceClient,
+    client_of,
     is_workspace_address,
-    workspace_client,
 )
 from otel_mlflow_context.mlflow_client.http.errors import RequestRejected, ServerUnavailable
 from otel_mlflow_context.mlflow_client.http.rest import Client
 from otel_mlflow_context.mlflow_client.http.server import (
     is_server_address,
-    server_from,
     without_credentials,
 )
 from otel_mlflow_context.mlflow_client.metrics import ERROR_TYPE, METADATA, SPANS
@@ -212,17 +211,14 @@ def _facts(root: ReadableSpan) -> tuple[FactCheck, ...]:
 
 def _client() -> Client:
     uri = os.environ.get(env.MLFLOW_TRACKING_URI, "").strip()
-    is_workspace = is_workspace_address(uri)
-    if not is_workspace and not is_server_address(uri):
+    if not is_workspace_address(uri) and not is_server_address(uri):
         got = f"is {without_credentials(uri)!r}" if uri else "is not set"
         raise _Problem(
             f"{env.MLFLOW_TRACKING_URI} {got}: set it to the http(s) address of an MLflow server, "
             "for example http://localhost:5000, or to databricks"
         )
     try:
-        if is_workspace:
-            return workspace_client(uri, connections=1)
-        return Client(server_from(os.environ), connections=1)
+        return client_of(uri, connections=1)
     except ValueError as error:  # a package is missing
         raise _Problem(str(error)) from None
 

