@@ -41,7 +41,8 @@ def is_folder(path: Path) -> bool:
 
 def has_one_of(folder: Path, names: tuple[str, ...]) -> bool:
     # No Path for each: this is asked for many folders at every start of every program.
-    return any(os.path.lexists(f"{folder}/{name}") for name in names)
+    prefix = f"{folder}/"
+    return any(os.path.lexists(prefix + name) for name in names)
 
 
 def is_installed(folder: Path) -> bool:

@@ -67,9 +67,10 @@ def _project_around(directory: Path) -> Iterator[Path]:
     home = os.path.realpath(os.path.expanduser("~"))  # noqa: PTH111 - Path.home can raise
     for folder in islice((directory, *directory.parents), _MAX_FOLDERS):
         is_project = has_one_of(folder, _TOPS)
-        is_shared = str(folder) == home or folder == folder.parent
-        if folder != directory and not is_project and (is_shared or is_environment(folder)):
-            return
+        if folder is not directory and not is_project:
+            is_top = not folder.name  # of a file system
+            if is_top or str(folder) == home or is_environment(folder):
+                return
         yield folder
         if is_project:
             return
