@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -83,6 +84,18 @@ _LONG = (
     *("test_versions", "test_sources", "test_assessments", "test_verify", "test_declarative"),
 )
 
+# What is imported stays: a tenth of a collection, and of many a test, would be looking for garbage.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_sessionfinish() -> None:
+    gc.unfreeze()
+
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):  # pytest-xdist's, of the processes that it starts
@@ -144,17 +157,22 @@ def _environment(**more: str) -> dict[str, str]:
     return {key: os.environ[key] for key in _KEPT if key in os.environ} | more
 
 
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    """A git repository with one commit on `main`, and a remote."""
-    folder = tmp_path / "app"
+@pytest.fixture(scope="session")
+def _new_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("repository") / "app"
     folder.mkdir()
-    git(folder, "init", "-q", "-b", "main")
+    git(folder, "init", "-q", "-b", "main", "--template=")
     git(folder, "remote", "add", "origin", "https://user:secret@github.com/acme/app.git")
     (folder / "README").write_text("one\n")
     git(folder, "add", ".")
     git(folder, "commit", "-q", "-m", "one")
     return folder
+
+
+@pytest.fixture
+def repository(_new_repository: Path, tmp_path: Path) -> Path:
+    """A git repository with one commit on `main`, and a remote: a copy of one that git has made."""
+    return shutil.copytree(_new_repository, tmp_path / "app")
 
 
 @pytest.fixture

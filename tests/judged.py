@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mlflow.entities import AssessmentSource, Feedback, TraceInfo, TraceLocation, TraceState
-from stores import store_of
+from stores import dice_of, store_of
 
 HUMAN, JUDGE, CODE = "HUMAN", "LLM_JUDGE", "CODE"
 
@@ -42,7 +42,7 @@ def write(uri: str, traces: Sequence[JudgedTrace], experiment: str | None = None
     """Write traces with their assessments by MLflow's own store, to a new experiment if named."""
     with store_of(uri) as store:
         experiment_id = store.create_experiment(experiment) if experiment else "0"
-        dice = random.Random(repr((uri, len(traces))))
+        dice = dice_of(uri, experiment, traces)
         now = int(time.time() * 1000) - 3_600_000
         for it in traces:
             trace_id = f"tr-{dice.getrandbits(128):032x}"

@@ -14,7 +14,7 @@ from mlflow.entities.span import create_mlflow_span
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
-from stores import log_spans, store_of
+from stores import dice_of, log_spans, store_of
 
 from otel_mlflow_context.compare.explain.features import Features, features
 from otel_mlflow_context.compare.sources.base import Trace
@@ -79,7 +79,7 @@ def write(uri: str, traces: Sequence[Known]) -> None:
     """Write traces with their spans by MLflow's own store."""
     spans: list[list[Any]] = []
     with store_of(uri) as store:
-        dice = random.Random(repr((uri, traces)))
+        dice = dice_of(uri, traces)
         now_ns = (time.time_ns() // MS - 3_600_000) * MS  # MLflow has milliseconds
         for it in traces:
             number = dice.getrandbits(128)

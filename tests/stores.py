@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +15,8 @@ from mlflow.tracing.client import TracingClient
 from packaging.version import Version
 
 _TAKES_MANY = Version(mlflow.__version__) >= Version("3.12")
+
+_times_written: Counter[str] = Counter()
 
 
 @contextmanager
@@ -30,3 +34,12 @@ def log_spans(store: Any, spans_of_traces: Sequence[Sequence[Any]]) -> None:
         spans_of_traces = [[span for spans in spans_of_traces for span in spans]]
     for spans in spans_of_traces:
         store.log_spans("0", spans)
+
+
+def dice_of(uri: str, *traces: Any) -> random.Random:
+    """Dice for the ids of traces: the same in each run, so that the same traces are sampled.
+
+    Those of traces that are written once more to the same store are others.
+    """
+    _times_written[uri] += 1
+    return random.Random(repr((_times_written[uri], traces)))

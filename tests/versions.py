@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mlflow.entities import TraceInfo, TraceLocation, TraceState
-from stores import store_of
+from stores import dice_of, store_of
 
 HOUR_MS = 3_600_000
 
@@ -61,7 +61,7 @@ def write(
         if experiment and not found:
             experiment_id = store.create_experiment(experiment)
         now = int(time.time() * 1000)
-        dice = random.Random(repr((uri, experiment, rows)))
+        dice = dice_of(uri, experiment, rows)
         for row in rows:
             begin = now - int(row.hours_ago * HOUR_MS)
             trace_id = f"{dice.getrandbits(128):032x}"

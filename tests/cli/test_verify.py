@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from preloaded import run_python
 
 ROOT = Path(__file__).parents[2]
 KNOWN = {
@@ -40,23 +41,38 @@ Command = subprocess.CompletedProcess[str]
 
 
 def command(*arguments: str, **environment: str) -> Command:
-    kept = {key: os.environ[key] for key in ("PATH", "HOME", "TMPDIR") if key in os.environ}
-    result = subprocess.run(
-        [sys.executable, "-m", "otel_mlflow_context.cli", *arguments],
-        env={**kept, "PYTHONPATH": str(ROOT), **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+    """The command in a new process, as people run it."""
+    return _checked(
+        subprocess.run(
+            [sys.executable, "-m", "otel_mlflow_context.cli", *arguments],
+            env=_environment(environment),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
     )
-    assert "Traceback" not in result.stderr, result.stderr
-    return result
 
 
 def verify(uri: str, *arguments: str, **environment: str) -> Command:
-    return command(
-        "verify", "--timeout", "5", *arguments, MLFLOW_TRACKING_URI=uri, **(KNOWN | environment)
+    """`verify` in a process that has imported most of what it imports."""
+    return _checked(
+        run_python(
+            *("-m", "otel_mlflow_context.cli", "verify", "--timeout", "5", *arguments),
+            env=_environment({"MLFLOW_TRACKING_URI": uri, **KNOWN, **environment}),
+            timeout=60,
+        )
     )
+
+
+def _environment(environment: dict[str, str]) -> dict[str, str]:
+    kept = {key: os.environ[key] for key in ("PATH", "HOME", "TMPDIR") if key in os.environ}
+    return {**kept, "PYTHONPATH": str(ROOT), **environment}
+
+
+def _checked(result: Command) -> Command:
+    assert "Traceback" not in result.stderr, result.stderr
+    return result
 
 
 # --- A server that takes it ------------------------------------------------------------------

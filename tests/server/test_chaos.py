@@ -67,7 +67,7 @@ def test_nothing_that_was_answered_is_lost_when_workers_and_the_database_die():
     if not PostgreSQL.BINARIES:
         pytest.skip("PostgreSQL (Debian's package postgresql) is not installed")
     ran = subprocess.run(
-        [sys.executable, "-W", "ignore", HERE / "programs" / "failures.py", "20", "0.05"],
+        [sys.executable, "-W", "ignore", HERE / "programs" / "failures.py", "12", "0.05"],
         env={name: os.environ[name] for name in ("PATH", SHARED_FOLDER)},
         capture_output=True,
         text=True,

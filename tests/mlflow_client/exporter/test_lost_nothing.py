@@ -29,7 +29,7 @@ from otel_mlflow_context import MlflowContextSpanProcessor, MlflowSpanExporter
 
 pytestmark = pytest.mark.slow
 
-COUNT = 1_000
+COUNT = 600
 
 
 class Application:
