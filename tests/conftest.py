@@ -76,13 +76,28 @@ _GIT_ENVIRONMENT = {
 }
 
 
-# Half a minute and more each.
-_LONG = (
-    *("test_attacks", "test_plugin", "test_chaos"),
-    *("test_lost_nothing", "test_ownership", "test_update", "test_precedence", "test_examples"),
-    *("test_faults", "test_paths", "test_command", "test_start", "test_lifecycle"),
-    *("test_versions", "test_sources", "test_assessments", "test_verify", "test_declarative"),
+# The longest files, to be begun first: those that mostly wait, for servers and for time to pass,
+# and those that mostly compute, by turns, so that there is always something of each to do.
+_WAITING = (
+    *("exporter/test_faults", "exporter/test_lost_nothing", "sdk/test_versions"),
+    *("exporter/test_versions", "exporter/test_hostile_server", "server/test_conformance"),
+    *("http/test_databricks", "sdk/test_databricks", "exporter/test_declarative"),
+    *("mlflow_client/test_backfill", "exporter/test_ui", "exporter/test_server"),
+    *("propagators/test_services", "sdk/test_paths", "server/test_ownership"),
 )
+_COMPUTING = (
+    *("server/test_chaos", "server/test_attacks", "cli/test_verify", "server/test_plugin"),
+    *("exporter/test_attacks", "compare/test_command", "quality/test_assessments"),
+    *(
+        "documentation/test_readme",
+        "explain/test_sources",
+        "cli/test_stamp",
+        "compare/test_numbers",
+    ),
+    *("documentation/test_examples", "history/test_numbers", "models/test_log"),
+    *("sdk/test_lifecycle",),
+)
+_FIRST = [name for pair in zip(_WAITING, _COMPUTING, strict=True) for name in pair]
 
 # What is imported stays: a tenth of a collection, and of many a test, would be looking for garbage.
 gc.disable()
@@ -109,7 +124,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the longest files first, so that no worker has one of them left when all others end."""
-    items.sort(key=lambda it: it.path.stem not in _LONG)
+    places = {name: place for place, name in enumerate(_FIRST)}
+    items.sort(key=lambda it: places.get(f"{it.path.parent.name}/{it.path.stem}", len(_FIRST)))
 
 
 @pytest.fixture(autouse=True)

@@ -317,11 +317,11 @@ def test_credentials_are_sent_and_never_logged(
 def test_spans_that_were_stored_without_an_answer_get_their_metadata(
     front: Front, experiment: str, recorded: Any, traces: Any
 ) -> None:
-    exporter = MlflowSpanExporter(front.uri, experiment_name=experiment, timeout=8)
+    exporter = MlflowSpanExporter(front.uri, experiment_name=experiment, timeout=4)
     recorded.trace()
     assert exporter.export(recorded.take()) is SpanExportResult.SUCCESS  # the server is warm
     recorded.trace()
-    front.answer_late = 9
+    front.answer_late = 5
     assert exporter.export(recorded.take()) is SpanExportResult.FAILURE
     assert versions(traces(front.uri, experiment)) == ["1.10", None]
     front.answer_late = 0
