@@ -19,6 +19,7 @@ from pathlib import Path
 
 from mlflow.entities import AssessmentSource, Feedback, Span, TraceInfo, TraceLocation, TraceState
 from mlflow.tracing.client import TracingClient
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
@@ -202,6 +203,7 @@ def span(
         name,
         context=SpanContext(trace_id, span_id, is_remote=False, trace_flags=TraceFlags(1)),
         parent=parent.context if parent else None,
+        resource=Resource.get_empty(),
         attributes={"mlflow.traceRequestId": json.dumps(info.trace_id)},
         events=[Event("exception", exception, end * 1_000_000)] if failed and error else (),
         status=Status(StatusCode.ERROR if failed else StatusCode.OK),
