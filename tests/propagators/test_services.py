@@ -212,7 +212,7 @@ def test_who_logs_in_late_is_known_to_all_services_from_then_on(
     assert "traceparent" in seen
 
 
-COUNT = 200
+COUNT = 100
 
 
 def users_by_path(found: list[Any], path: str) -> dict[str, str]:
