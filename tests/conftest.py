@@ -97,7 +97,7 @@ _COMPUTING = (
     *("documentation/test_examples", "history/test_numbers", "models/test_log"),
     *("sdk/test_lifecycle",),
 )
-_FIRST = [name for pair in zip(_WAITING, _COMPUTING, strict=True) for name in pair]
+_PLACES = {name: place for names in (_WAITING, _COMPUTING) for place, name in enumerate(names)}
 
 # What is imported stays: a tenth of a collection, and of many a test, would be looking for garbage.
 gc.disable()
@@ -124,8 +124,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the longest files first, so that no worker has one of them left when all others end."""
-    places = {name: place for place, name in enumerate(_FIRST)}
-    items.sort(key=lambda it: places.get(f"{it.path.parent.name}/{it.path.stem}", len(_FIRST)))
+    items.sort(key=lambda it: _PLACES.get(f"{it.path.parent.name}/{it.path.stem}", len(_PLACES)))
 
 
 @pytest.fixture(autouse=True)
