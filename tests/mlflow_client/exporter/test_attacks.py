@@ -11,6 +11,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from shared import shared_mlflow_server
 from table import FACTS
 
 from otel_mlflow_context import MlflowContextSpanProcessor, MlflowSpanExporter
@@ -23,6 +24,12 @@ BY_MLFLOW = (
     *("mlflow.trace_schema.version", "mlflow.traceInputs", "mlflow.traceOutputs"),
     *("mlflow.trace.session", "mlflow.trace.user", "mlflow.trace.tokenUsage", "mlflow.trace.cost"),
 )
+
+
+@pytest.fixture
+def server(empty_store: Any) -> Any:
+    """Others would wait while it stores what is sent here: megabytes in a span."""
+    return shared_mlflow_server("attacked", empty_store)
 
 
 def spans_with(attacks: dict[str, dict[str, Any]], facts: dict[str, Any]) -> list[ReadableSpan]:
