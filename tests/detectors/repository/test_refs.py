@@ -116,7 +116,7 @@ def test_a_tag_in_a_file_of_its_own_and_its_object_in_a_pack(git, shop):
 @pytest.mark.parametrize("content", [b"", b"\0", zlib.compress(b"tag 5\0objec"), b"x" * 99])
 def test_a_damaged_tag_object(git, shop, content):
     folder = shop / ".git" / "objects" / ID[:2]
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / ID[2:]).write_bytes(content)
     (shop / ".git" / "refs" / "tags" / "v1").write_text(ID)
     assert tag_of(shop) is None
