@@ -88,19 +88,19 @@ _WAITING = (
 _COMPUTING = (
     *("server/test_chaos", "server/test_attacks", "cli/test_verify", "server/test_plugin"),
     *("exporter/test_attacks", "compare/test_command", "quality/test_assessments"),
-    *(
-        "documentation/test_readme",
-        "explain/test_sources",
-        "cli/test_stamp",
-        "compare/test_numbers",
-    ),
-    *("documentation/test_examples", "history/test_numbers", "models/test_log"),
-    *("sdk/test_lifecycle",),
+    *("documentation/test_readme", "explain/test_sources", "cli/test_stamp"),
+    *("compare/test_numbers", "documentation/test_examples", "history/test_numbers"),
+    *("models/test_log", "sdk/test_lifecycle"),
 )
 _PLACES = {name: place for names in (_WAITING, _COMPUTING) for place, name in enumerate(names)}
 
-# What is imported stays: a tenth of a collection, and of many a test, would be looking for garbage.
-gc.disable()
+
+def pytest_configure(config: pytest.Config) -> None:
+    # What is imported from here on stays: a tenth of a collection, and of many a test, would be
+    # looking for garbage in it.
+    gc.disable()
+    if not hasattr(config, "workerinput"):  # pytest-xdist's, of the processes that it starts
+        begin()
 
 
 def pytest_collection_finish() -> None:
@@ -110,11 +110,6 @@ def pytest_collection_finish() -> None:
 
 def pytest_sessionfinish() -> None:
     gc.unfreeze()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    if not hasattr(config, "workerinput"):  # pytest-xdist's, of the processes that it starts
-        begin()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -154,7 +149,7 @@ def git(folder: Path, *arguments: str) -> str:
     result = subprocess.run(
         ["git", *arguments],
         cwd=folder,
-        env=_environment(**_GIT_ENVIRONMENT),
+        env=clean_environment(**_GIT_ENVIRONMENT),
         check=True,
         capture_output=True,
         text=True,
@@ -168,7 +163,8 @@ def track(folder: Path, file: str) -> None:
     git(folder, "update-index", "--assume-unchanged", file)
 
 
-def _environment(**more: str) -> dict[str, str]:
+def clean_environment(**more: str) -> dict[str, str]:
+    """What is kept of our environment, and more."""
     return {key: os.environ[key] for key in _KEPT if key in os.environ} | more
 
 
@@ -203,7 +199,7 @@ def empty_store() -> Path:
     def make(folder: Path) -> dict[str, str]:
         subprocess.run(
             [sys.executable, "-c", "import mlflow; mlflow.search_experiments()"],
-            env=_environment(MLFLOW_TRACKING_URI=f"sqlite:///{folder / 'mlflow.db'}"),
+            env=clean_environment(MLFLOW_TRACKING_URI=f"sqlite:///{folder / 'mlflow.db'}"),
             check=True,
             capture_output=True,
         )
@@ -239,7 +235,7 @@ def _runs(repository: Path, start: Callable[..., Any]) -> Run:
         (folder / "app.py").write_text(prelude + textwrap.dedent(code))
         if (folder / ".git").exists():
             track(folder, "app.py")
-        env = _environment(PYTHONPATH=str(ROOT), **(environment or {}))
+        env = clean_environment(PYTHONPATH=str(ROOT), **(environment or {}))
         with (folder.parent / "stdout").open("wb") as stdout, TemporaryFile() as stderr:
             process = start(["app.py"], cwd=folder, env=env, stdout=stdout, stderr=stderr)
             status = process.wait(120)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import mlflow
 import pytest
+from command_line import run_command
 from databricks_workspace import DatabricksWorkspace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -17,11 +16,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 from packaging.version import Version
-from preloaded import run_python
 
 from otel_mlflow_context import MlflowContextSpanProcessor, MlflowSpanExporter
 
-ROOT = Path(__file__).parents[2]
 LOCATIONS = {
     "schema": {"MLFLOW_TRACING_DESTINATION": "main.traces", "MLFLOW_EXPERIMENT_NAME": "/Shared/qa"}
 }
@@ -41,14 +38,7 @@ def workspace() -> Iterator[DatabricksWorkspace]:
 def command(
     workspace: DatabricksWorkspace, *arguments: str, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    environment = {
-        **workspace.environment,
-        **{name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ},
-        "PYTHONPATH": str(ROOT),
-        **variables,
-    }
-    ran = run_python("-m", "otel_mlflow_context.cli", *arguments, env=environment)
-    assert "Traceback" not in ran.stderr, ran.stderr
+    ran = run_command(*arguments, **(workspace.environment | variables))
     assert workspace.token not in ran.stdout + ran.stderr
     return ran
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from preloaded import run_python
+from command_line import checked, run_command
+from conftest import ROOT, clean_environment
 
-ROOT = Path(__file__).parents[2]
 KNOWN = {
     "APP_VERSION": "1.10",
     "APP_ENVIRONMENT": "production",
@@ -42,10 +42,10 @@ Command = subprocess.CompletedProcess[str]
 
 def command(*arguments: str, **environment: str) -> Command:
     """The command in a new process, as people run it."""
-    return _checked(
+    return checked(
         subprocess.run(
             [sys.executable, "-m", "otel_mlflow_context.cli", *arguments],
-            env=_environment(environment),
+            env=clean_environment(**({"PYTHONPATH": str(ROOT)} | environment)),
             capture_output=True,
             text=True,
             timeout=60,
@@ -55,24 +55,8 @@ def command(*arguments: str, **environment: str) -> Command:
 
 
 def verify(uri: str, *arguments: str, **environment: str) -> Command:
-    """`verify` in a process that has imported most of what it imports."""
-    return _checked(
-        run_python(
-            *("-m", "otel_mlflow_context.cli", "verify", "--timeout", "5", *arguments),
-            env=_environment({"MLFLOW_TRACKING_URI": uri, **KNOWN, **environment}),
-            timeout=60,
-        )
-    )
-
-
-def _environment(environment: dict[str, str]) -> dict[str, str]:
-    kept = {key: os.environ[key] for key in ("PATH", "HOME", "TMPDIR") if key in os.environ}
-    return {**kept, "PYTHONPATH": str(ROOT), **environment}
-
-
-def _checked(result: Command) -> Command:
-    assert "Traceback" not in result.stderr, result.stderr
-    return result
+    variables = {"MLFLOW_TRACKING_URI": uri, **KNOWN, **environment}
+    return run_command("verify", "--timeout", "5", *arguments, **variables)
 
 
 # --- A server that takes it ------------------------------------------------------------------

@@ -12,16 +12,11 @@ from servers import SHARED_FOLDER
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = """
-import functools
 import sys
-sys.path[:0] = [{folder!r}]
-
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-# Looked up once, and not for each trace: that is half of what writing one takes.
-SqlAlchemyStore.get_experiment = functools.cache(SqlAlchemyStore.get_experiment)
-import main
-main.main()
+sys.path[:0] = [{example!r}, {tests!r}]
+import main, stores
+with stores.experiments_looked_up_once():
+    main.main()
 """
 BENCHMARK = """
 import sys
@@ -48,8 +43,8 @@ def run(*arguments: str | Path) -> str:
 @pytest.mark.long  # MLflow is asked in the tests of the sources
 def test_the_example_finds_that_the_second_version_is_worse(tmp_path: Path) -> None:
     report, history = tmp_path / "report.html", tmp_path / "history.html"
-    folder = str(ROOT / "examples" / "regression")
-    out = run("-c", EXAMPLE.format(folder=folder), report, history)
+    code = EXAMPLE.format(example=f"{ROOT}/examples/regression", tests=f"{ROOT}/tests")
+    out = run("-c", code, report, history)
     assert "1.1.0 is worse than 1.0.0\n  errors: worse, " in out
     assert "\n  latency: worse, " in out
     assert "\n  helpful: worse, " in out

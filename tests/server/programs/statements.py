@@ -5,7 +5,6 @@ is stored after each failure, and after the same request is sent again.
 """
 
 import asyncio
-import itertools
 import json
 import os
 import sys
@@ -18,13 +17,11 @@ from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
 from otel_mlflow_context.server import create_app
 
-TEMPORARY = {
+FAULTS = {
     "operational": lambda: OperationalError("a fault", {}, Exception("the connection is lost")),
     "pool": lambda: sqlalchemy.exc.TimeoutError(
         "no connection is free"
     ),  # only at the first statement
-}
-LASTING = {
     "integrity": lambda: IntegrityError("a fault", {}, Exception("the row is there")),
     "data": lambda: DataError("a fault", {}, Exception("a bad value")),
     "bug": lambda: RuntimeError("a fault"),
@@ -98,27 +95,16 @@ async def main():
             answer = await client.post("/v1/traces", content=body, headers=headers)
             return answer.status_code, b"tr-" in answer.content
 
-        async def failed_at(kind, at, make):
-            """Whether there is such a statement; it has failed then."""
-            trace_ids, body = new_request()
-            faults.arm(at, make)
-            status, is_partial = await send(body)
-            if faults.disarm():
+        for kind, make in FAULTS.items():
+            for at in range(1, 2 if kind == "pool" else 500):
+                trace_ids, body = new_request()
+                faults.arm(at, make)
+                status, is_partial = await send(body)
+                if not faults.disarm():
+                    break
                 after = stored(engine, trace_ids)
                 again = (*await send(body), stored(engine, trace_ids))
                 results.append((kind, at, status, is_partial, after, again))
-                return True
-            return False
-
-        await failed_at("pool", 1, TEMPORARY["pool"])
-        at = 1
-        while await failed_at("operational", at, TEMPORARY["operational"]):
-            at += 1
-        # Of those that last, each statement has one.
-        for number, (kind, make) in zip(
-            range(1, at), itertools.cycle(LASTING.items()), strict=False
-        ):
-            await failed_at(kind, number, make)
     json.dump(results, sys.stdout)
 
 
